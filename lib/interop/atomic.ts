@@ -1,0 +1,81 @@
+// Files that are whole or not there: written beside, synced, renamed, folder synced. Knows no format.
+
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { CheckpointError } from '../core/errors.ts';
+
+let written = 0;
+
+/** Temporary files of this module look like `.model.safetensors.1234-0-7.tmp`. */
+const temporaryName = /^\..+\.\d+-\d+-\d+\.tmp$/;
+
+const reasons: Record<string, readonly [code: string, reason: string]> = {
+  ENOSPC: ['DISK_FULL', 'no space left on the disk'],
+  EDQUOT: ['DISK_FULL', 'the disk quota is used up'],
+  EROFS: ['READ_ONLY', 'the disk is read-only'],
+  EACCES: ['READ_ONLY', 'no permission to write there'],
+  EPERM: ['READ_ONLY', 'no permission to write there'],
+  ENOENT: ['NO_FOLDER', 'its folder does not exist'],
+  ENOTDIR: ['NO_FOLDER', 'its folder is not a folder'],
+  EIO: ['DISK_ERROR', 'the disk reported an error (EIO)'],
+};
+
+function writeError(file: string, cause: unknown, renamed: boolean): CheckpointError {
+  const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const [code, reason] = reasons[errno] ?? ['WRITE_FAILED', text];
+  const state = renamed
+    ? 'it was replaced, but may not survive a power failure'
+    : 'what was there is unchanged';
+  const message = `${file}: cannot be written: ${reason}; ${state}`;
+  return new CheckpointError(message, { file, code, cause });
+}
+
+/** Makes a rename or a new entry in `folder` survive a power failure. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Writes `chunks`, one after the other, so that `file` is at every moment either what it was or all of the new
+ * contents, also after a crash or a power failure. The folder must exist.
+ * @throws CheckpointError `DISK_FULL`, `READ_ONLY`, `NO_FOLDER`, `DISK_ERROR` or `WRITE_FAILED`; `file` is then as
+ *   it was, and the temporary file is removed.
+ */
+export async function writeFileAtomic(file: string, chunks: readonly Uint8Array[]): Promise<void> {
+  const folder = dirname(file);
+  written += 1;
+  const temporary = join(folder, `.${basename(file)}.${process.pid}-${threadId}-${written}.tmp`);
+  let renamed = false;
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      for (const chunk of chunks) await handle.writeFile(chunk);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+    renamed = true;
+    await syncFolder(folder);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw writeError(file, error, renamed);
+  }
+}
+
+/**
+ * Removes what a killed process left of `writeFileAtomic` in `folder`, and returns the names removed. Only for a
+ * folder that no other process is writing to.
+ */
+export async function removeTemporaryFiles(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => temporaryName.test(name));
+  await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
+  return names;
+}
