@@ -1,6 +1,6 @@
 // Abstract values: what is known of a tensor without its data: a shape and a type.
 
-import { bytesPerElement, type DType } from './dtype.ts';
+import { bytesPerElement, type DType, isFloating } from './dtype.ts';
 import { ShapeError } from './errors.ts';
 
 export type Shape = readonly number[];
@@ -44,3 +44,6 @@ export function checkShape(what: string, shape: Shape): void {
     }
   }
 }
+
+/** What a loss is: one floating number. */
+export const isScalarFloat = (a: Aval): boolean => a.shape.length === 0 && isFloating(a.dtype);

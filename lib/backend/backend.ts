@@ -1,0 +1,66 @@
+// The backend contract: what it takes to carry tensors and run programs. It knows nothing of gradients or modules.
+//
+// *Prepare* is slow and cached, *run* is fast and returns at once; work happens in order on the backend's own stream.
+// An error of that work is kept there and thrown by the next `read`, `readSync`, `sync` or `syncBlocking`.
+
+import type { Aval } from '../core/aval.ts';
+import type { AnyOp } from '../core/op.ts';
+import type { Program } from '../core/program.ts';
+
+declare const bufferBrand: unique symbol;
+declare const preparedBrand: unique symbol;
+
+/** A reference-counted block of a backend's memory. Opaque; a stale one is refused with an error. */
+export type BufferHandle = number & { readonly [bufferBrand]: true };
+
+/** A program that a backend has made ready to run. */
+export type PreparedHandle = number & { readonly [preparedBrand]: true };
+
+/** Whether a backend can do something, with the reason where it cannot. Absence is a value. */
+export type Support = { readonly supported: true } | { readonly supported: false; readonly reason: string };
+
+/** Bytes. `live` is held by buffers, `cached` is kept for reuse, `arena` belongs to prepared programs. */
+export interface BackendMemory {
+  readonly buffers: number;
+  readonly live: number;
+  readonly cached: number;
+  readonly arena: number;
+  /** Most bytes ever held from the system at once: live, cached and arena together. */
+  readonly peak: number;
+}
+
+export interface Backend {
+  /** `reference`, `cpu`, `cudasim`, `cuda:0`. */
+  readonly name: string;
+  /** Facts for people: library versions, instruction set, threads. */
+  readonly details: Readonly<Record<string, string | number | boolean>>;
+
+  /** Whether `op` can run on operands of these shapes and types. */
+  supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support;
+
+  /** A new buffer with one reference; contents undefined. Throws OutOfMemoryError. */
+  allocate(bytes: number): BufferHandle;
+  retain(buffer: BufferHandle): void;
+  /** Drops one reference; memory is reused in stream order, so work already queued is safe. */
+  release(buffer: BufferHandle): void;
+
+  /** Copies `bytes` to the start of a buffer, in order. The array may be changed as soon as this returns. */
+  write(buffer: BufferHandle, bytes: Uint8Array): void;
+  /** The first `bytes` bytes, after all work queued before. Rejects with a stored error. */
+  read(buffer: BufferHandle, bytes: number): Promise<Uint8Array>;
+  /** As `read`, but blocks the JavaScript thread. */
+  readSync(buffer: BufferHandle, bytes: number): Uint8Array;
+
+  /** Makes a checked program ready: slow, cached inside by op, shapes and attributes. Throws UnsupportedError. */
+  prepare(program: Program): PreparedHandle;
+  /** Queues one run; buffers are borrowed until it has happened. Outputs are distinct from inputs unless the program says so. */
+  run(prepared: PreparedHandle, inputs: readonly BufferHandle[], outputs: readonly BufferHandle[]): void;
+  /** Frees a prepared program and its arena, after queued runs. */
+  forget(prepared: PreparedHandle): void;
+
+  /** Settles when all queued work is done. */
+  sync(): Promise<void>;
+  memory(): BackendMemory;
+  /** Waits for queued work, then frees everything. Later calls throw DisposedError. */
+  dispose(): void;
+}

@@ -1,0 +1,25 @@
+// Leak reports: a tensor that the garbage collector finds before anyone disposed of it is counted and warned of, once.
+// Nothing is freed here: when memory returns must not depend on the collector.
+
+let leaked = 0;
+
+const registry = new FinalizationRegistry<string>((what) => {
+  leaked += 1;
+  if (leaked === 1) {
+    process.emitWarning(
+      `a tensor ${what} was dropped without dispose(); use scope(), "using" or dispose(). Reported once.`,
+      { type: 'DepthwiseLeak' },
+    );
+  }
+});
+
+/** Watches an object that no scope owns. */
+export const reportIfLeaked = (object: object, what: string): void => registry.register(object, what, object);
+
+/** The object was disposed of as it should be, or has an owner now. */
+export const settled = (object: object): void => {
+  registry.unregister(object);
+};
+
+/** How many tensors were dropped without being disposed of. */
+export const leakedTensors = (): number => leaked;

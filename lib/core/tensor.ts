@@ -1,0 +1,246 @@
+// Tensors: an aval and, where the value is concrete, the buffer that holds it. Variables: tensors that can be assigned.
+
+import type { Backend } from '../backend/backend.ts';
+import { type Aval, aval, byteLength, checkShape, type Shape, showAval, sizeOf } from './aval.ts';
+import { DeviceBuffer } from './buffer.ts';
+import { defaultBackend } from './device.ts';
+import { arrayFor, type DType, dtypeOf, type TensorData, viewAs } from './dtype.ts';
+import { ArgumentError, DisposedError, DTypeError, ShapeError } from './errors.ts';
+import { reportIfLeaked, settled } from './leaks.ts';
+import { currentScope, type Scope } from './scope.ts';
+import { currentTrace, type Trace } from './traceState.ts';
+
+/** Where a tensor's value is: in memory, in a trace that is being recorded, or gone. */
+export type TensorState =
+  | { readonly kind: 'concrete'; readonly buffer: DeviceBuffer }
+  | { readonly kind: 'traced'; readonly trace: Trace; readonly value: number }
+  | { readonly kind: 'disposed'; readonly by: string };
+
+let nextId = 1;
+
+/** An n-dimensional array on a device. Immutable; dense, row-major, images as NHWC. Made by {@link tensor} and by ops. */
+export class Tensor implements Disposable {
+  /** Identity for gradients: an alias of a tensor shares it. */
+  readonly id: number;
+  readonly aval: Aval;
+  /** @internal */
+  state: TensorState;
+  #scope: Scope | undefined;
+
+  /** @internal Use {@link tensor}. An unowned tensor belongs to nobody and must be disposed of by its maker. */
+  constructor(a: Aval, state: TensorState, options: { id?: number; owned?: boolean } = {}) {
+    this.id = options.id ?? nextId++;
+    this.aval = a;
+    this.state = state;
+    if (options.owned === false) return;
+    this.#scope = currentScope();
+    this.#scope?.own(this);
+    if (this.#scope === undefined && state.kind === 'concrete') reportIfLeaked(this, showAval(a));
+  }
+
+  get shape(): Shape {
+    return this.aval.shape;
+  }
+
+  get dtype(): DType {
+    return this.aval.dtype;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.aval.shape);
+  }
+
+  /** The backend that holds the value. Throws DisposedError, or ArgumentError while traced. */
+  get backend(): Backend {
+    return this.buffer('backend').backend;
+  }
+
+  /** @internal The memory, for the operation named in errors. */
+  buffer(operation: string): DeviceBuffer {
+    const { state } = this;
+    if (state.kind === 'concrete') return state.buffer;
+    if (state.kind === 'disposed') throw this.#disposedError(operation, state.by);
+    throw new ArgumentError(
+      `${operation}: ${showAval(this.aval)} is being traced and has no value yet; ` +
+        'a compiled function cannot look at its tensors',
+    );
+  }
+
+  /** @internal Throws DisposedError, naming the operation, if this tensor is gone. */
+  assertUsable(operation: string): void {
+    if (this.state.kind === 'disposed') throw this.#disposedError(operation, this.state.by);
+  }
+
+  #disposedError(operation: string, by: string): DisposedError {
+    return new DisposedError(`${operation}: ${showAval(this.aval)} was disposed of by ${by}`);
+  }
+
+  /** The elements, after all work queued before. Rejects with the error of that work if it failed. */
+  async data(): Promise<TensorData> {
+    const { backend, handle } = this.buffer('data');
+    return viewAs(this.dtype, await backend.read(handle, byteLength(this.aval)));
+  }
+
+  /** As {@link data}, blocking the JavaScript thread until the value is there. */
+  dataSync(): TensorData {
+    const { backend, handle } = this.buffer('dataSync');
+    return viewAs(this.dtype, backend.readSync(handle, byteLength(this.aval)));
+  }
+
+  /** The value of a tensor with one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ShapeError(`item: expected one element, got ${showAval(this.aval)}`);
+    return (await this.data())[0] as number;
+  }
+
+  /** @internal Another reference to the same value, with the same identity, owned by nobody. */
+  alias(): Tensor {
+    this.assertUsable('alias');
+    if (this.state.kind === 'concrete') this.state.buffer.retain();
+    return new Tensor(this.aval, this.state, { id: this.id, owned: false });
+  }
+
+  /** @internal Makes another scope the owner; none: the caller. */
+  moveTo(owner: Scope | undefined): void {
+    this.#scope?.disown(this);
+    this.#scope = owner;
+    owner?.own(this);
+    if (owner === undefined && this.state.kind === 'concrete') reportIfLeaked(this, showAval(this.aval));
+  }
+
+  /** Frees the value. Twice is allowed; any other use afterwards throws DisposedError. */
+  dispose(): void {
+    this.release('dispose()');
+  }
+
+  /** @internal */
+  protected release(by: string): void {
+    const { state } = this;
+    if (state.kind === 'disposed') return;
+    this.state = { kind: 'disposed', by };
+    this.#scope?.disown(this);
+    this.#scope = undefined;
+    settled(this);
+    if (state.kind === 'concrete') state.buffer.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  toString(): string {
+    return `Tensor ${showAval(this.aval)}`;
+  }
+}
+
+/** A tensor whose value can be replaced: a parameter, a running statistic, an optimizer's state. Owned by its maker. */
+export class Variable extends Tensor {
+  /** Replaces the value by that of `value`, without a copy. Throws ShapeError or DTypeError if it does not fit. */
+  assign(value: Tensor): void {
+    this.assertUsable('assign');
+    value.assertUsable('assign');
+    if (value.dtype !== this.dtype) {
+      throw new DTypeError(
+        `assign: the variable is ${showAval(this.aval)}, the value ${showAval(value.aval)}`,
+      );
+    }
+    if (value.shape.length !== this.shape.length || value.shape.some((n, i) => n !== this.shape[i])) {
+      throw new ShapeError(
+        `assign: the variable is ${showAval(this.aval)}, the value ${showAval(value.aval)}`,
+      );
+    }
+    const trace = currentTrace();
+    if (trace !== undefined) trace.assign(this, value);
+    else this.replaceBuffer(value.buffer('assign').retain());
+  }
+
+  /** Writes elements from JavaScript into a fresh buffer; `data` may be changed afterwards. */
+  set(data: TensorData | readonly number[]): void {
+    this.replaceBuffer(upload(data, this.aval, this.backend));
+  }
+
+  /** @internal Takes over one reference to `buffer`. */
+  replaceBuffer(buffer: DeviceBuffer): void {
+    const previous = this.buffer('assign');
+    this.state = { kind: 'concrete', buffer };
+    previous.release();
+  }
+}
+
+/** Options of {@link tensor} and {@link variable}. */
+export interface TensorOptions {
+  /** Default: what the array says; f32 for plain numbers. */
+  readonly dtype?: DType;
+  /** Default: the default backend. */
+  readonly backend?: Backend;
+}
+
+function upload(data: TensorData | readonly number[], a: Aval, backend: Backend): DeviceBuffer {
+  const wanted = arrayFor(a.dtype, 0).constructor;
+  let elements: TensorData;
+  if (data.constructor === wanted) elements = data as TensorData;
+  else {
+    if ((a.dtype === 'f16' || a.dtype === 'bf16') && !(data instanceof Uint16Array)) {
+      throw new DTypeError(
+        `tensor: ${a.dtype} takes a Uint16Array of bit patterns; make it f32 and use ops.cast`,
+      );
+    }
+    elements = arrayFor(a.dtype, data.length);
+    elements.set(data);
+  }
+  const buffer = DeviceBuffer.allocate(backend, byteLength(a));
+  try {
+    backend.write(buffer.handle, new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength));
+  } catch (error) {
+    buffer.release();
+    throw error;
+  }
+  return buffer;
+}
+
+function describe(
+  what: string,
+  data: TensorData | readonly number[],
+  shape: Shape,
+  options: TensorOptions,
+): Aval {
+  checkShape(what, shape);
+  if (sizeOf(shape) !== data.length) {
+    throw new ShapeError(
+      `${what}: shape [${shape.join(',')}] has ${sizeOf(shape)} elements, the data ${data.length}`,
+    );
+  }
+  return aval([...shape], options.dtype ?? dtypeOf(data));
+}
+
+/**
+ * A tensor from JavaScript data, copied to the device. Belongs to the innermost open scope.
+ * @param shape default: one axis as long as the data
+ */
+export function tensor(
+  data: TensorData | readonly number[] | number,
+  shape?: Shape,
+  options: TensorOptions = {},
+): Tensor {
+  const elements = typeof data === 'number' ? [data] : data;
+  const a = describe(
+    'tensor',
+    elements,
+    shape ?? (typeof data === 'number' ? [] : [elements.length]),
+    options,
+  );
+  const buffer = upload(elements, a, options.backend ?? defaultBackend());
+  return new Tensor(a, { kind: 'concrete', buffer });
+}
+
+/** A {@link Variable} with an initial value. Belongs to no scope: whoever makes it disposes of it. */
+export function variable(
+  data: TensorData | readonly number[],
+  shape: Shape,
+  options: TensorOptions = {},
+): Variable {
+  const a = describe('variable', data, shape, options);
+  const buffer = upload(data, a, options.backend ?? defaultBackend());
+  return new Variable(a, { kind: 'concrete', buffer }, { owned: false });
+}

@@ -1,0 +1,142 @@
+// The op table: every op of the native interface, once. Names are those of lib/ops; codes are never reused or renumbered.
+//
+// Each line: X(code, name), with its signature above it as
+//   name(inputs) -> outputs  [attributes in order]
+// Attributes are doubles. Layout is NHWC, dense, row-major. T is the floating type of the data; A its accumulator
+// type (f32, and f64 for f64). `window` stands for: stride_h, stride_w, top, bottom, left, right (explicit padding).
+#ifndef DEPTHWISE_OPS_H
+#define DEPTHWISE_OPS_H
+
+#define DW_OPS(X)                                                                                                      \
+  /* conv2d(x T[n,h,w,c], w T[o,kh,kw,c/groups]) -> y T[n,oh,ow,o]  [window, dilation_h, dilation_w, groups] */        \
+  X(1, conv2d)                                                                                                         \
+  /* conv2dInputGrad(g T[n,oh,ow,o], w) -> dx T[n,h,w,c]  [window, dilation_h, dilation_w, groups, h, w] */            \
+  X(2, conv2dInputGrad)                                                                                                \
+  /* conv2dWeightGrad(x, g) -> dw T[o,kh,kw,c/groups]  [window, dilation_h, dilation_w, groups, kh, kw] */             \
+  X(3, conv2dWeightGrad)                                                                                               \
+  /* channelSums(x T[...,c]) -> sum A[c], sumSquares A[c] */                                                           \
+  X(10, channelSums)                                                                                                   \
+  /* batchNormFinalize(sum, sumSquares, gamma, beta, runningMean, runningVariance: A[c])                               \
+   *   -> mean, inverseDeviation, scale, shift, newRunningMean, newRunningVariance: A[c]                               \
+   *   [count, epsilon, momentum, unbiased]                                                                            \
+   *   mean = sum/count; variance = max(0, sumSquares/count - mean^2); inverseDeviation = 1/sqrt(variance + epsilon);  \
+   *   scale = gamma*inverseDeviation; shift = beta - mean*scale;                                                      \
+   *   newRunning = momentum*running + (1 - momentum)*batch; unbiased: batch variance times count/(count - 1) */       \
+  X(11, batchNormFinalize)                                                                                             \
+  /* batchNormFinalizeGrad(gScale, gShift, mean, inverseDeviation, gamma: A[c]) -> dSum, dSumSquares, dGamma, dBeta    \
+   *   [count] */                                                                                                      \
+  X(12, batchNormFinalizeGrad)                                                                                         \
+  /* channelAffine(x T[...,c], scale A[c], shift A[c]) -> y T = x*scale + shift */                                     \
+  X(13, channelAffine)                                                                                                 \
+  /* channelMultiply(x T[...,c], scale A[c]) -> y T = x*scale */                                                       \
+  X(14, channelMultiply)                                                                                               \
+  /* channelGradSums(g T[...,c], x T[...,c]) -> sumG A[c], sumGX A[c] = sum g, sum g*x */                              \
+  X(15, channelGradSums)                                                                                               \
+  /* batchNormFold(gamma, beta, mean, variance: A[c]) -> scale, shift  [epsilon] */                                    \
+  X(16, batchNormFold)                                                                                                 \
+  /* batchNormFoldGrad(gScale, gShift, mean, variance: A[c]) -> dGamma, dBeta  [epsilon] */                            \
+  X(17, batchNormFoldGrad)                                                                                             \
+  /* relu(x) -> y */                                                                                                   \
+  X(20, relu)                                                                                                          \
+  /* reluGrad(g, y) -> dx = y > 0 ? g : 0 */                                                                           \
+  X(21, reluGrad)                                                                                                      \
+  /* elu(x) -> y = x > 0 ? x : alpha*(exp(x) - 1)  [alpha] */                                                          \
+  X(22, elu)                                                                                                           \
+  /* eluGrad(g, y) -> dx = y > 0 ? g : g*(y + alpha)  [alpha] */                                                       \
+  X(23, eluGrad)                                                                                                       \
+  /* sigmoid(x) -> y */                                                                                                \
+  X(24, sigmoid)                                                                                                       \
+  /* sigmoidGrad(g, y) -> dx = g*y*(1 - y) */                                                                          \
+  X(25, sigmoidGrad)                                                                                                   \
+  /* maxPool(x T[n,h,w,c]) -> y T[n,oh,ow,c], argmax u8[n,oh,ow,c]  [kernel_h, kernel_w, window]                       \
+   *   argmax: row*kernel_w + column in the window of the first largest element; padding never wins */                 \
+  X(30, maxPool)                                                                                                       \
+  /* maxPoolGrad(g T[n,oh,ow,c], argmax) -> dx T[n,h,w,c]  [kernel_h, kernel_w, window, h, w] */                       \
+  X(31, maxPoolGrad)                                                                                                   \
+  /* avgPool(x) -> y  [kernel_h, kernel_w, window, countPadding] */                                                    \
+  X(32, avgPool)                                                                                                       \
+  /* avgPoolGrad(g) -> dx  [kernel_h, kernel_w, window, countPadding, h, w] */                                         \
+  X(33, avgPoolGrad)                                                                                                   \
+  /* globalAvgPool(x T[n,h,w,c]) -> y T[n,c] */                                                                        \
+  X(34, globalAvgPool)                                                                                                 \
+  /* globalAvgPoolGrad(g T[n,c]) -> dx T[n,h,w,c]  [h, w] */                                                           \
+  X(35, globalAvgPoolGrad)                                                                                             \
+  /* linear(x T[n,i], w T[o,i]) -> y T[n,o] */                                                                         \
+  X(40, linear)                                                                                                        \
+  /* linearInputGrad(g T[n,o], w) -> dx T[n,i] */                                                                      \
+  X(41, linearInputGrad)                                                                                               \
+  /* linearWeightGrad(x, g) -> dw T[o,i] */                                                                            \
+  X(42, linearWeightGrad)                                                                                              \
+  /* addBias(x T[...,c], b T[c]) -> y */                                                                               \
+  X(43, addBias)                                                                                                       \
+  /* add(a, b) -> y; subtract(a, b); multiply(a, b): equal shapes */                                                   \
+  X(50, add)                                                                                                           \
+  X(51, subtract)                                                                                                      \
+  X(52, multiply)                                                                                                      \
+  /* scale(x) -> y = x*factor  [factor] */                                                                             \
+  X(53, scale)                                                                                                         \
+  /* square(x) -> y = x*x */                                                                                           \
+  X(54, square)                                                                                                        \
+  /* sum(x) -> y  [keepDims, axes in ascending order...] */                                                            \
+  X(55, sum)                                                                                                           \
+  /* broadcast(x) -> y  [shape...]; x aligned at the last axis, extents equal or 1, as in NumPy */                     \
+  X(56, broadcast)                                                                                                     \
+  /* fill() -> y  [dtype, value, shape...] */                                                                          \
+  X(57, fill)                                                                                                          \
+  /* cast(x) -> y  [dtype]; to an integer type: truncates towards zero and saturates */                                \
+  X(58, cast)                                                                                                          \
+  /* concat(xs...) -> y  [axis] */                                                                                     \
+  X(60, concat)                                                                                                        \
+  /* slice(x) -> y  [start per axis..., extent per axis...] */                                                         \
+  X(61, slice)                                                                                                         \
+  /* pad(x) -> y, zeros around  [before per axis..., after per axis...] */                                             \
+  X(62, pad)                                                                                                           \
+  /* reshape(x) -> y  [shape...] */                                                                                    \
+  X(63, reshape)                                                                                                       \
+  /* dropout(x T, counter i32[2] = seed, step) -> y  [rate, stream]                                                    \
+   *   element i is kept when word (i % 4) of Philox4x32-10(counter = {lo(i/4), hi(i/4), step, 0},                     \
+   *   key = {seed, stream}) is at least floor(rate * 2^32), and then multiplied by 1/(1 - rate) */                    \
+  X(70, dropout)                                                                                                       \
+  /* softmax(x T[n,c]) -> y, over the last axis */                                                                     \
+  X(80, softmax)                                                                                                       \
+  /* softmaxGrad(g, y) -> dx */                                                                                        \
+  X(81, softmaxGrad)                                                                                                   \
+  /* softmaxCrossEntropy(logits T[n,c], labels i32[n]) -> loss A[n]  [smoothing]                                       \
+   *   target = (1 - smoothing)*onehot + smoothing/c; a label out of range is a device error */                        \
+  X(82, softmaxCrossEntropy)                                                                                           \
+  /* softmaxCrossEntropyGrad(g A[n], logits, labels) -> dlogits T[n,c]  [smoothing] */                                 \
+  X(83, softmaxCrossEntropyGrad)                                                                                       \
+  /* sigmoidCrossEntropy(logits T[n,c], targets A[n,c]) -> loss A[n], the mean over c  [smoothing]                     \
+   *   target = targets*(1 - smoothing) + smoothing/2 */                                                               \
+  X(84, sigmoidCrossEntropy)                                                                                           \
+  /* sigmoidCrossEntropyGrad(g A[n], logits, targets) -> dlogits T[n,c]  [smoothing] */                                \
+  X(85, sigmoidCrossEntropyGrad)                                                                                       \
+  /* normalizeImages(x u8|f32[n,h,w,c], scale f32[c], shift f32[c]) -> y T = x*scale + shift  [dtype] */               \
+  X(90, normalizeImages)                                                                                               \
+  /* Updates; w, state and g have one shape; lr, step, decay are scalars []; g' = g + weightDecay*w. */                \
+  /* sgdUpdate(w, g, lr) -> w  [weightDecay] */                                                                        \
+  X(100, sgdUpdate)                                                                                                    \
+  /* momentumUpdate(w, g, m, lr) -> w, m  [momentum, nesterov, weightDecay]                                            \
+   *   m = momentum*m - lr*g'; w = w + m, or with nesterov w + momentum*m - lr*g' (Keras) */                           \
+  X(101, momentumUpdate)                                                                                               \
+  /* rmspropUpdate(w, g, v, lr) -> w, v  [rho, epsilon, epsilonOutside, weightDecay]                                   \
+   *   v = rho*v + (1 - rho)*g'^2; w = w - lr*g'/sqrt(v + epsilon), outside: lr*g'/(sqrt(v) + epsilon) */              \
+  X(102, rmspropUpdate)                                                                                                \
+  /* rmspropMomentumUpdate(w, g, v, m, lr) -> w, v, m  [rho, momentum, epsilon, epsilonOutside, weightDecay]           \
+   *   inside (TensorFlow, Keras): m = momentum*m + lr*g'/sqrt(v + epsilon); w = w - m;                                \
+   *   outside (PyTorch): m = momentum*m + g'/(sqrt(v) + epsilon); w = w - lr*m */                                     \
+  X(103, rmspropMomentumUpdate)                                                                                        \
+  /* adamUpdate(w, g, m, v, lr, step) -> w, m, v  [beta1, beta2, epsilon, weightDecay]                                 \
+   *   m = m + (1 - beta1)*(g' - m); v = v + (1 - beta2)*(g'^2 - v);                                                   \
+   *   w = w - m*lr*sqrt(1 - beta2^step)/(1 - beta1^step)/(sqrt(v) + epsilon); step counts from 1 */                   \
+  X(104, adamUpdate)                                                                                                   \
+  /* polyakUpdate(average, w, decay) -> average + (1 - decay)*(w - average) */                                         \
+  X(105, polyakUpdate)
+
+typedef enum dw_op {
+#define DW_OP_ENUM(code, name) DW_OP_##name = code,
+  DW_OPS(DW_OP_ENUM)
+#undef DW_OP_ENUM
+} dw_op;
+
+#endif
