@@ -73,8 +73,8 @@ const SHARP_OPTIONS: SharpOptions = {
  *
  * @param input a path, or the bytes of a file
  * @returns [height, width, 3], red green blue
- * @throws DataError naming the file, when it cannot be read, is not such an image, is damaged in any place, is larger
- *   than 256 MiB or has more than 268,402,689 pixels
+ * @throws DataError naming the file, when it cannot be read, is not such an image, is damaged (lines below a crop
+ *   are not read, so not found damaged), is larger than 256 MiB or has more than 268,402,689 pixels
  */
 export async function decodeImage(input: string | Uint8Array, options: DecodeOptions): Promise<Uint8Array> {
   checkInteger('height', options.height, 1);
