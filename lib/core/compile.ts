@@ -37,6 +37,11 @@ class Recorder implements Trace {
     return outputs.map((a, i) => this.#traced(a, to[i] as ValueId));
   }
 
+  lift(tensor: Tensor): Tensor {
+    const value = this.valueOf(tensor, 'alias');
+    return new Tensor(tensor.aval, { kind: 'traced', trace: this, value }, { id: tensor.id, owned: false });
+  }
+
   assign(variable: Variable, value: Tensor): void {
     this.valueOf(variable, 'assign'); // so that the variable is an input, whose memory the new value may take
     this.assigned.set(variable, this.valueOf(value, 'assign'));

@@ -14,6 +14,8 @@ import { currentTrace, type Trace } from './traceState.ts';
 export type TensorState =
   | { readonly kind: 'concrete'; readonly buffer: DeviceBuffer }
   | { readonly kind: 'traced'; readonly trace: Trace; readonly value: number }
+  /** A variable whose first value is made when it is first needed, on the backend where that is. */
+  | { readonly kind: 'pending'; readonly initialize: () => TensorData }
   | { readonly kind: 'disposed'; readonly by: string };
 
 let nextId = 1;
@@ -61,10 +63,18 @@ export class Tensor implements Disposable {
     const { state } = this;
     if (state.kind === 'concrete') return state.buffer;
     if (state.kind === 'disposed') throw this.#disposedError(operation, state.by);
+    if (state.kind === 'pending') return this.materialize(state.initialize(), defaultBackend());
     throw new ArgumentError(
       `${operation}: ${showAval(this.aval)} is being traced and has no value yet; ` +
         'a compiled function cannot look at its tensors',
     );
+  }
+
+  /** @internal Gives a pending tensor its value. */
+  protected materialize(data: TensorData, backend: Backend): DeviceBuffer {
+    const buffer = upload(data, this.aval, backend);
+    this.state = { kind: 'concrete', buffer };
+    return buffer;
   }
 
   /** @internal Throws DisposedError, naming the operation, if this tensor is gone. */
@@ -97,6 +107,8 @@ export class Tensor implements Disposable {
   /** @internal Another reference to the same value, with the same identity, owned by nobody. */
   alias(): Tensor {
     this.assertUsable('alias');
+    const trace = currentTrace();
+    if (trace !== undefined) return trace.lift(this);
     if (this.state.kind === 'concrete') this.state.buffer.retain();
     return new Tensor(this.aval, this.state, { id: this.id, owned: false });
   }
@@ -157,14 +169,27 @@ export class Variable extends Tensor {
 
   /** Writes elements from JavaScript into a fresh buffer; `data` may be changed afterwards. */
   set(data: TensorData | readonly number[]): void {
-    this.replaceBuffer(upload(data, this.aval, this.backend));
+    this.assertUsable('set');
+    if (data.length !== this.size) {
+      throw new ShapeError(`set: ${showAval(this.aval)} has ${this.size} elements, the data ${data.length}`);
+    }
+    this.replaceBuffer(
+      upload(data, this.aval, this.state.kind === 'pending' ? defaultBackend() : this.backend),
+    );
+  }
+
+  /** Moves the value to another backend, or makes the first value there. Waits for it if it has to be copied. */
+  moveToBackend(backend: Backend): void {
+    const { state } = this;
+    if (state.kind === 'pending') this.materialize(state.initialize(), backend);
+    else if (this.backend !== backend) this.replaceBuffer(upload(this.dataSync(), this.aval, backend));
   }
 
   /** @internal Takes over one reference to `buffer`. */
   replaceBuffer(buffer: DeviceBuffer): void {
-    const previous = this.buffer('assign');
+    const previous = this.state;
     this.state = { kind: 'concrete', buffer };
-    previous.release();
+    if (previous.kind === 'concrete') previous.buffer.release();
   }
 }
 

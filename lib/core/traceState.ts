@@ -8,6 +8,8 @@ import type { Tensor, Variable } from './tensor.ts';
 export interface Trace {
   /** Appends an instruction and returns its outputs as traced tensors. */
   record(op: AnyOp, inputs: readonly Tensor[], attributes: unknown, outputs: readonly Aval[]): Tensor[];
+  /** A traced tensor with the identity of `tensor` and the value that it has now. */
+  lift(tensor: Tensor): Tensor;
   /** Notes that `variable` has `value` from here on. */
   assign(variable: Variable, value: Tensor): void;
 }

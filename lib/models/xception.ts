@@ -1,0 +1,86 @@
+// Xception, as figure 5 of Chollet 2017 (arXiv 1610.02357) and Keras Applications build it. Shapes are for 299 x 299.
+
+import {
+  BatchNorm,
+  Conv2d,
+  Dropout,
+  globalAvgPool,
+  Linear,
+  maxPool,
+  Residual,
+  relu,
+  SeparableConv2d,
+  Sequential,
+} from '../nn/layers.ts';
+import type { Module } from '../nn/module.ts';
+
+/** Options of {@link xceptionNetwork}. */
+export interface XceptionOptions {
+  /** Number of classes. */
+  readonly classes: number;
+  /** Rate of the dropout before the classifier. Default 0.5, as section 4.4 of the paper. */
+  readonly dropout?: number;
+}
+
+/** "All Convolution and SeparableConvolution layers are followed by batch normalization" (figure 5). */
+const conv = (name: string, inputs: number, outputs: number, stride = 1) =>
+  new Sequential(
+    [name, new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 'valid' })],
+    [`${name}_bn`, new BatchNorm(outputs)],
+  );
+
+const separable = (name: string, inputs: number, outputs: number) =>
+  new Sequential(
+    [name, new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same' })],
+    [`${name}_bn`, new BatchNorm(outputs)],
+  );
+
+/** A module of the entry or exit flow: two separable convolutions, pooled, beside a strided 1 x 1 convolution. */
+const downsample = (
+  name: string,
+  inputs: number,
+  inner: number,
+  outputs: number,
+  first: Module[] = [relu()],
+) =>
+  new Residual(
+    new Sequential(
+      ...first,
+      separable(`${name}_sepconv1`, inputs, inner),
+      relu(),
+      separable(`${name}_sepconv2`, inner, outputs),
+      maxPool(3, 2, 'same'),
+    ),
+    new Sequential(
+      [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
+      [`${name}_shortcut_bn`, new BatchNorm(outputs)],
+    ),
+  );
+
+/** A module of the middle flow. */
+const middle = (name: string) =>
+  new Residual(
+    new Sequential(...[1, 2, 3].flatMap((i) => [relu(), separable(`${name}_sepconv${i}`, 728, 728)])),
+  );
+
+/** The network: float images [n, h, w, 3] to logits [n, classes]. 36 convolutional layers in 14 modules. */
+export function xceptionNetwork({ classes, dropout = 0.5 }: XceptionOptions): Module {
+  // biome-ignore format: a stage and its shape stand on one line, as in the figure
+  return new Sequential(
+    // Entry flow                                       299 x 299 x 3
+    conv('block1_conv1', 3, 32, 2), relu(), //          149 x 149 x 32
+    conv('block1_conv2', 32, 64), relu(), //            147 x 147 x 64
+    downsample('block2', 64, 128, 128, []), //           74 x 74 x 128
+    downsample('block3', 128, 256, 256), //              37 x 37 x 256
+    downsample('block4', 256, 728, 728), //              19 x 19 x 728
+    // Middle flow: eight times                          19 x 19 x 728
+    ...[5, 6, 7, 8, 9, 10, 11, 12].map((i) => middle(`block${i}`)),
+    // Exit flow
+    downsample('block13', 728, 728, 1024), //            10 x 10 x 1024
+    separable('block14_sepconv1', 1024, 1536), relu(), // 10 x 10 x 1536
+    separable('block14_sepconv2', 1536, 2048), relu(), // 10 x 10 x 2048
+    globalAvgPool(), //                                  2048
+    new Dropout(dropout),
+    ['predictions', new Linear(2048, classes)], //       classes
+  );
+}
