@@ -3,6 +3,8 @@
 /** Lets at most `permits` tasks run at a time; the others wait in the order in which they came. */
 export class Gate {
   #permits: number;
+  #running = 0;
+  #onIdle: (() => void) | undefined;
   readonly #waiting: (() => void)[] = [];
   #closed = false;
 
@@ -14,19 +16,28 @@ export class Gate {
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#permits > 0) this.#permits--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve)); // takes over the permit of who resolves it
+    this.#running++;
     try {
       if (this.#closed) throw new GateClosed();
       return await task();
     } finally {
+      this.#running--;
       const next = this.#waiting.shift();
       if (next) next();
       else this.#permits++;
+      if (this.#running === 0) this.#onIdle?.();
     }
   }
 
-  /** From now on no task starts; those that run finish. */
+  /** From now on no task starts. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Closes, and settles when no task runs any more. */
+  async drain(): Promise<void> {
+    this.close();
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
   }
 }
 
@@ -83,8 +94,7 @@ export async function* prefetch<T>(
       signal?.throwIfAborted();
     }
   } finally {
-    gate.close();
     signal?.removeEventListener('abort', close);
-    await Promise.allSettled(queue);
+    await gate.drain();
   }
 }
