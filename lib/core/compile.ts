@@ -65,7 +65,7 @@ class Recorder implements Trace {
     const value = this.#newValue(tensor.aval);
     this.#captureOf.set(key, value);
     this.inputs.push(value);
-    this.captured.push({ value, tensor: tensor instanceof Variable ? tensor : tensor.alias() });
+    this.captured.push({ value, tensor: tensor instanceof Variable ? tensor : tensor.share() });
     return value;
   }
 
@@ -276,6 +276,9 @@ function reusableInputs(
   });
 }
 
+/** Each compiled function keeps this many programs, each with its arena; the least recently used go first. */
+const capacity = 16;
+
 /** A compiled function: called like the function it was made from. */
 export interface Compiled<P extends unknown[], R> extends Disposable {
   (...args: P): R;
@@ -305,8 +308,15 @@ export function compile<P extends unknown[], R>(fn: (...args: P) => R): Compiled
     let specialization = specializations.get(key);
     if (specialization === undefined) {
       specialization = new Specialization(fn as (...args: never[]) => unknown, args, backend);
-      specializations.set(key, specialization);
+      const [oldest] = specializations.entries();
+      if (specializations.size >= capacity && oldest !== undefined) {
+        specializations.delete(oldest[0]);
+        oldest[1].dispose();
+      }
+    } else {
+      specializations.delete(key); // set again below, as the most recently used
     }
+    specializations.set(key, specialization);
     return { specialization, tensors };
   };
   const compiled = (...args: P): R => {

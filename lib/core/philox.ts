@@ -1,8 +1,9 @@
-// Philox4x32-10, the counter-based random generator behind every random choice: the same in TypeScript and C++.
+// Philox4x32-10, the counter-based random generator: the same numbers in TypeScript and C++.
 
 /*
- * A counter-based generator has no state: a random number is a function of (key, counter). So dropout, shuffling and
- * augmentation depend on seed, step and index alone, never on how many workers ran or where a run was resumed.
+ * A counter-based generator has no state: a random number is a function of (key, counter). So dropout,
+ * shuffling and augmentation depend on seed, step and index alone, never on how many workers ran or where a
+ * run was resumed.
  *
  * Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 3.3.
  */
@@ -28,8 +29,8 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /**
- * Philox4x32-10 without an allocation: writes the block of counter (c0, c1, c2, c3) under key (k0, k1) to `out[0..3]`.
- * Arguments are taken modulo 2^32.
+ * Philox4x32-10 without an allocation: writes the block of counter (c0, c1, c2, c3) under key (k0, k1) to
+ * `out[0..3]`. Arguments are taken modulo 2^32.
  */
 export function philox4x32Into(
   out: Uint32Array,
@@ -92,14 +93,14 @@ export function seedKey(seed: number): readonly [number, number] {
   return [seed >>> 0, Math.floor(seed / 2 ** 32)];
 }
 
-/** A random word as a number in [0, 1): its upper 24 bits, so that float32 holds it exactly, in C++ as well. */
+/** A random word as a number in [0, 1): its upper 24 bits, so that float32 holds it exactly. */
 export function unitInterval(word: number): number {
   return (word >>> 8) * 2 ** -24;
 }
 
 /**
- * A uniformly distributed number in [0, 1), a multiple of 2^-24: the first word of the block of up to four counters
- * (absent ones are 0) under the key of `seed`.
+ * A uniformly distributed number in [0, 1), a multiple of 2^-24: the first word of the block of up to four
+ * counters (absent ones are 0) under the key of `seed`.
  */
 export function uniform(seed: number, ...counters: readonly number[]): number {
   if (counters.length > 4)

@@ -108,8 +108,12 @@ export class Tensor implements Disposable {
   alias(): Tensor {
     this.assertUsable('alias');
     const trace = currentTrace();
-    if (trace !== undefined) return trace.lift(this);
-    if (this.state.kind === 'concrete') this.state.buffer.retain();
+    return trace === undefined ? this.share() : trace.lift(this);
+  }
+
+  /** @internal As {@link alias}, but of the memory even while tracing. */
+  share(): Tensor {
+    if (this.state.kind !== 'traced') this.buffer('alias').retain();
     return new Tensor(this.aval, this.state, { id: this.id, owned: false });
   }
 

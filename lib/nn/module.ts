@@ -45,9 +45,21 @@ export class Parameter extends Variable {
     this.decay = options.decay ?? false;
   }
 
-  /** Makes the first value anew from a seed and a name, unless the parameter has a value already. */
+  #given = false;
+
+  /** Replaces the value; if there is none yet, `data` becomes the first, and must not change until then. */
+  give(data: Float32Array): void {
+    if (this.state.kind !== 'pending') {
+      this.set(data);
+      return;
+    }
+    this.#given = true;
+    this.state = { kind: 'pending', initialize: () => data };
+  }
+
+  /** Makes the first value from a seed and a name, unless the parameter has or was given one already. */
   seed(seed: number, name: string): void {
-    if (this.state.kind !== 'pending') return;
+    if (this.state.kind !== 'pending' || this.#given) return;
     this.state = { kind: 'pending', initialize: () => this.initializer(this.shape, keyFor(seed, name)) };
   }
 }

@@ -1,0 +1,26 @@
+// The public API of depthwise, and nothing else.
+
+export type { Backend, BackendMemory, Support } from './backend/backend.ts';
+export { closeDevices, type DeviceOptions, openDevice } from './backend/devices.ts';
+export {
+  Classifier,
+  type ClassifierConfig,
+  type ImageArray,
+  type ImageInput,
+  type Pixels,
+  type Prediction,
+  type PredictOptions,
+} from './classify/classifier.ts';
+export { type ClassifierOptions, createClassifier, loadModel, xception } from './classify/load.ts';
+export { apply } from './core/apply.ts';
+export type { Aval, Shape } from './core/aval.ts';
+export { type Compiled, compile } from './core/compile.ts';
+export { defaultBackend, setDefaultBackend, withBackend } from './core/device.ts';
+export type { DType, TensorData } from './core/dtype.ts';
+export * from './core/errors.ts';
+export { type MemoryReport, memory, resetPeakMemory } from './core/memory.ts';
+export { defineOp, type Op, type Vjp } from './core/op.ts';
+export { type Program, showProgram } from './core/program.ts';
+export { openScope, type Scope, scope } from './core/scope.ts';
+export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
+export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
