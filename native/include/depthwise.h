@@ -83,7 +83,9 @@ typedef struct dw_backend {
   dw_status (*download)(dw_device* device, void* to, const void* from, size_t bytes, dw_error* error);
   dw_status (*copy)(dw_device* device, void* to, const void* from, size_t bytes, dw_error* error);
 
-  // DW_OK, or DW_UNSUPPORTED with the reason. Cheap; any thread.
+  // DW_OK, or DW_UNSUPPORTED with the reason, or DW_INVALID where operands or attributes do not fit together. The
+  // runtime knows no op and asks before any other call with the node: what passes here must be safe to launch on
+  // buffers of the sizes it names, and extents may be 0. Cheap; any thread.
   dw_status (*supports)(dw_device* device, const dw_node* node, dw_error* error);
   // (stream) Slow: chooses algorithms, compiles. The runtime caches kernels by node.
   // `workspace` gets the bytes of scratch memory that each launch needs.

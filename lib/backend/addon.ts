@@ -1,0 +1,53 @@
+// The native module's exports, as native/addon/module.cc defines them. Handles are plain numbers here.
+
+/** What `openDevice` takes beside the plug-in's path. */
+export interface NativeDeviceOptions {
+  /** Which device of its kind, from 0. */
+  readonly ordinal?: number;
+  /** CPU threads; 0 or absent: the backend's choice. */
+  readonly threads?: number;
+  /** Only algorithms that give the same bits every time. Default false. */
+  readonly deterministic?: boolean;
+  /** CUDA: TF32 in place of fp32 products. Default false. */
+  readonly allowTf32?: boolean;
+  /** Where the libraries behind the plug-in were found. */
+  readonly libraryFolder?: string;
+  /** Bytes that the device may hold in all; 0 or absent: no limit but the machine's. */
+  readonly memoryLimit?: number;
+}
+
+export interface NativeMemory {
+  readonly buffers: number;
+  readonly live: number;
+  readonly cached: number;
+  readonly arena: number;
+  readonly peak: number;
+}
+
+/**
+ * Every function throws an Error with a `code` (`ARGUMENT`, `UNSUPPORTED`, `OUT_OF_MEMORY`, `DEVICE`, `DISPOSED`,
+ * `LOAD`, `INTERNAL`) on a wrong argument, a stale handle or a failure; none ever ends the process.
+ */
+export interface NativeAddon {
+  /** Op names with their codes, of native/include/depthwise_ops.h. */
+  opTable(): Record<string, number>;
+  openDevice(path: string, options: NativeDeviceOptions): number;
+  /** Waits for queued work, then frees everything. */
+  closeDevice(device: number): void;
+  /** Facts as one JSON object. */
+  describe(device: number): string;
+  /** null, or why not. */
+  supports(device: number, payload: Float64Array): string | null;
+  allocate(device: number, bytes: number): number;
+  retain(device: number, buffer: number): void;
+  release(device: number, buffer: number): void;
+  write(device: number, buffer: number, bytes: Uint8Array): void;
+  read(device: number, buffer: number, bytes: number): Promise<Uint8Array>;
+  readSync(device: number, buffer: number, bytes: number): Uint8Array;
+  prepare(device: number, payload: Float64Array): number;
+  run(device: number, program: number, inputs: readonly number[], outputs: readonly number[]): void;
+  forget(device: number, program: number): void;
+  sync(device: number): Promise<void>;
+  syncBlocking(device: number): void;
+  memory(device: number): NativeMemory;
+}

@@ -1,0 +1,45 @@
+// What the addon keeps per environment (main thread or worker): its devices, and the way back from stream threads.
+#ifndef DEPTHWISE_ADDON_INSTANCE_H
+#define DEPTHWISE_ADDON_INSTANCE_H
+
+#include <napi.h>
+
+#include <memory>
+
+#include "device.h"
+#include "handle_table.h"
+
+namespace dw {
+
+// A JavaScript Error with `code`, and for memory `requested`, `free` and `largest` in bytes where known.
+Napi::Error toError(Napi::Env env, const Failure& failure);
+
+class Instance {
+ public:
+  explicit Instance(Napi::Env env);
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  static Instance& of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
+
+  HandleTable<Device>& devices() { return devices_; }
+
+  // A promise, and the completion that settles it: with `bytes`, or undefined where that is empty. While it is pending
+  // the process stays alive.
+  std::unique_ptr<Completion> promise(Napi::Env env, Napi::ArrayBuffer bytes, Napi::Value* promise);
+
+ private:
+  class Pending;
+  static void settle(Napi::Env env, Napi::Function, Instance* instance, Pending* pending);
+  using Settler = Napi::TypedThreadSafeFunction<Instance, Pending, &Instance::settle>;
+
+  static void cleanUp(void* instance);
+
+  HandleTable<Device> devices_{"device"};
+  Settler settler_;
+  size_t pending_ = 0;
+};
+
+}  // namespace dw
+
+#endif

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Builds the native code into build/Release (or, with --sanitize, an AddressSanitizer build into build/sanitize/Release).
+# Quick when nothing has changed. Installs nothing: says what is missing and how to get it.
+#
+#   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=build
+sanitize=""
+run_tests=false
+for argument in "$@"; do
+  case "$argument" in
+    --sanitize) sanitize="address,undefined"; out=build/sanitize ;;
+    --test) run_tests=true ;;
+    *) echo "usage: scripts/build-native.sh [--sanitize] [--test]" >&2; exit 2 ;;
+  esac
+done
+
+say() { echo "native: $*" >&2; }
+
+# What has to be there; packages by Debian's and Ubuntu's names.
+packages=()
+need() { # <what> <package> <test...>
+  local what=$1 package=$2
+  shift 2
+  if ! "$@" >/dev/null 2>&1; then
+    say "missing: $what"
+    packages+=("$package")
+  fi
+}
+need "a C++ compiler with C++20 (g++ 10 or later)" g++ bash -c 'echo "int main(){}" | g++ -std=c++20 -x c++ -fsyntax-only -'
+need "cmake" cmake command -v cmake
+need "make or ninja" make bash -c 'command -v ninja || command -v make'
+need "oneDNN's headers (dnnl.h) and library" libdnnl-dev bash -c 'echo "#include <dnnl.h>" | g++ -x c++ -fsyntax-only -'
+if [ ${#packages[@]} -gt 0 ]; then
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo="sudo "
+  say "install it with: ${sudo}apt-get install --yes --no-install-recommends ${packages[*]}"
+  exit 1
+fi
+if [ ! -x node_modules/.bin/cmake-js ]; then
+  say "missing: npm packages. Install them with: npm install"
+  exit 1
+fi
+
+# Newer than every source, and built with the same flags: nothing to do.
+flags="sanitize=$sanitize"
+stamp="$out/built-with"
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$flags" ] && [ -f "$out/Release/depthwise.node" ] &&
+  [ -z "$(find CMakeLists.txt native scripts/build-native.sh package-lock.json -newer "$stamp" -print -quit)" ]; then
+  say "$out/Release is up to date"
+else
+  options=(--out "$out" --config Release --log-level warn --parallel "$(nproc)" "--CDDEPTHWISE_SANITIZE=$sanitize")
+  if command -v ccache >/dev/null; then options+=(--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+  say "building into $out/Release (a minute or two the first time)"
+  started=$SECONDS
+  # The time of the start: what is edited during the build is built the next time.
+  mkdir -p "$out"
+  touch "$out/build-started"
+  node_modules/.bin/cmake-js build "${options[@]}" >&2
+  echo "$flags" >"$stamp"
+  touch -r "$out/build-started" "$stamp"
+  rm "$out/build-started"
+  say "built in $((SECONDS - started)) s: $(cd "$out/Release" && echo *.node *.so)"
+fi
+
+if $run_tests; then
+  if [ -n "$sanitize" ]; then
+    # Node itself is not instrumented: the sanitizer comes first in the process, and V8's own leaks are not ours.
+    DEPTHWISE_NATIVE_DIR="$PWD/$out/Release" \
+      LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
+      ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+      node --import=tsx node_modules/mocha/bin/mocha.js 'test/native/*.test.ts'
+  else
+    node_modules/.bin/mocha 'test/native/*.test.ts'
+  fi
+fi
