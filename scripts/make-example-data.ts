@@ -1,10 +1,10 @@
-// Makes examples/data/clothing and examples/data/held-out: a small, shrunken part of a folder of clothing photographs.
+// Makes examples/data: a small, shrunken part of a folder of clothing photographs.
 //
 //   node --import tsx scripts/make-example-data.ts [SOURCE]
 //
-// SOURCE has train/ and validation/ with a folder per class (default: ../shared/data/clothing). Files are taken in the
-// order of their names, which are random, so the choice is arbitrary and always the same. Held-out images come from
-// SOURCE's validation/ behind those taken for validation, so they are in neither part.
+// SOURCE has train/ and validation/ with a folder per class (default: ../shared/data/clothing). Files are
+// taken in the order of their names, which are random, so the choice is arbitrary and always the same. The
+// held-out images come from SOURCE's validation/, behind those taken for validation: they are in neither part.
 import { copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import sharp from 'sharp';

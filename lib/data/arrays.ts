@@ -1,4 +1,4 @@
-// Arrays in memory as a data set: uint8 images are resized and augmented, float32 images are taken as they stand.
+// Arrays in memory as a data set: uint8 images are resized and augmented, float32 images stay as they are.
 import { ArgumentError, DataError } from '../core/errors.ts';
 import type { ImageSize } from './augment.ts';
 import {
@@ -33,7 +33,9 @@ export interface ManyHotArray {
 
 /** Options of `arrays`. */
 export interface ArraysOptions {
-  /** Names of the classes, or their number; then the names are '0', '1', …. Default: the largest label + 1. */
+  /**
+   * Names of the classes, or their number; then the names are '0', '1', …. Default: the largest label + 1.
+   */
   readonly classes?: readonly string[] | number;
   /** Edge to which uint8 images are resized, in pixels. Default: they keep their size. */
   readonly size?: number;
@@ -50,11 +52,11 @@ export interface ArraysOptions {
 /**
  * A data set of arrays in memory. The arrays are not copied and must not change while they are in use.
  *
- * @param images [n, height, width, 3]. float32 is given exactly as it is, never rescaled, resized or augmented: asking `batches`
- *   to augment it is an ArgumentError.
+ * @param images [n, height, width, 3]. float32 is given exactly as it is, never rescaled, resized or
+ *   augmented: asking `batches` to augment it is an ArgumentError.
  * @param labels Int32Array [n] of class indices, or uint8 [n, classes] of zeros and ones
- * @throws DataError where shapes, lengths or labels do not fit (a label out of range with its index, value and the number
- *   of classes); ArgumentError for an option out of range
+ * @throws DataError where shapes, lengths or labels do not fit (a label out of range with its index, value
+ *   and the number of classes); ArgumentError for an option out of range
  */
 export function arrays(
   images: ImageArray,

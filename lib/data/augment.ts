@@ -43,8 +43,8 @@ export interface SampleKey {
 }
 
 /**
- * A random crop: area uniform in its range, aspect log-uniform in its own (so that wide and tall are alike), place
- * uniform. Where ten tries do not fit the image, the largest centred rectangle of the allowed aspects.
+ * A random crop: area uniform in its range, aspect log-uniform in its own (so that wide and tall are alike),
+ * place uniform. Where ten tries do not fit the image, the largest centred rectangle of the allowed aspects.
  */
 export function randomCrop(image: ImageSize, range: CropRange, key: SampleKey): Rectangle {
   const { width, height } = image;
@@ -96,9 +96,9 @@ export function augmentationFlip(augment: Augmentation, key: SampleKey): boolean
 
 /**
  * A random change of colour with the ranges of the Inception reference implementation (TensorFlow,
- * `image_processing.distort_color`): brightness by up to 32 of 255, contrast and saturation by 0.5 to 1.5, hue by up
- * to 0.2 of a turn. Contrast is about mid-grey, and hue turns in the plane of equal luminance, so the whole is one affine
- * map of (red, green, blue), which costs one pass over the pixels.
+ * `image_processing.distort_color`): brightness by up to 32 of 255, contrast and saturation by 0.5 to 1.5,
+ * hue by up to 0.2 of a turn. Contrast is about mid-grey, and hue turns in the plane of equal luminance, so
+ * the whole is one affine map of (red, green, blue), which costs one pass over the pixels.
  */
 export function randomColor(key: SampleKey): ColorMap {
   const words = randomBlock(key.seed, Purpose.color, key.epoch, key.index);
@@ -121,9 +121,9 @@ const QUARTER_TURN = [
 ] as const;
 
 /**
- * The colour map of a change of brightness (added, of 255), contrast (factor about 127.5), saturation (factor) and hue (in turns).
- * Grey stays grey under saturation and hue; so with luminance L = 1 · w and quarter turn K, where K · 1 = 0, their
- * product is L + saturation (cos (I - L) + sin K).
+ * The colour map of a change of brightness (added, of 255), contrast (factor about 127.5), saturation
+ * (factor) and hue (in turns). Grey stays grey under saturation and hue; so with luminance L = 1 · w and
+ * quarter turn K, where K · 1 = 0, their product is L + saturation (cos (I - L) + sin K).
  */
 export function colorMap(change: {
   readonly brightness: number;

@@ -1,4 +1,4 @@
-// Batches and data sets: what training, evaluation and the loaders agree on. Knows no file format, model or device.
+// Batches and data sets: what training and the loaders agree on. Knows no file format, model or device.
 import { availableParallelism } from 'node:os';
 import { ArgumentError } from '../core/errors.ts';
 import { seedKey } from '../core/philox.ts';
@@ -18,8 +18,8 @@ export interface Batch {
 /**
  * Random changes made to a training image.
  *
- * - `inception`: a crop of 0.08 to 1 of the area with aspect 3/4 to 4/3, and a horizontal flip half of the time
- *   (Szegedy et al., "Going Deeper with Convolutions", section 6).
+ * - `inception`: a crop of 0.08 to 1 of the area with aspect 3/4 to 4/3, and a horizontal flip half of the
+ *   time (Szegedy et al., "Going Deeper with Convolutions", section 6).
  * - `light`: a crop of 0.8 to 1 of the area with aspect 9/10 to 10/9, and the flip.
  * - `none`: the image as it is, resized.
  */
@@ -36,17 +36,21 @@ export interface BatchOptions {
   readonly seed?: number;
   /** Whether the order is a random permutation, another one each epoch. Default false: the stored order. */
   readonly shuffle?: boolean;
-  /** The first batch to be given, so that an epoch continues in its middle. Earlier ones are not decoded. Default 0. */
+  /**
+   * The first batch to be given, so that an epoch continues in its middle. Earlier ones are not decoded.
+   * Default 0.
+   */
   readonly startBatch?: number;
   /**
-   * Whether every batch has exactly `batchSize` samples, as training wants it: the incomplete last batch is dropped,
-   * and the place of an unreadable image goes to another sample, drawn by seed, epoch and place. Default false, as
-   * evaluation wants it: every readable sample exactly once, so a batch with an unreadable image is that much smaller.
+   * Whether every batch has exactly `batchSize` samples, as training wants it: the incomplete last batch is
+   * dropped, and the place of an unreadable image goes to another sample, drawn by seed, epoch and place.
+   * Default false, as evaluation wants it: every readable sample exactly once, so a batch with an unreadable
+   * image is that much smaller.
    */
   readonly dropLast?: boolean;
   /**
-   * Images decoded at the same time. Default: the number of processors, at least 2. Batches do not depend on it.
-   * Decoding runs on the threads of libuv, 4 unless UV_THREADPOOL_SIZE is set before the process starts.
+   * Images decoded at the same time. Default: the number of processors, at least 2. Batches do not depend on
+   * it. Decoding runs on the threads of libuv, 4 unless UV_THREADPOOL_SIZE is set before the process starts.
    */
   readonly workers?: number;
   /** Batches prepared ahead of the consumer; bounds the memory. Default 2. Batches do not depend on it. */
@@ -68,10 +72,12 @@ export interface Dataset {
   /** Number of samples, unreadable ones included, as far as they are not known. */
   readonly length: number;
   /**
-   * The batches of one epoch, in order. Batch k holds the samples at places k * batchSize and on; what they are
-   * depends on seed and epoch alone, so the number of workers, the prefetch depth and `startBatch` change nothing.
+   * The batches of one epoch, in order. Batch k holds the samples at places k * batchSize and on; what they
+   * are depends on seed and epoch alone, so the number of workers, the prefetch depth and `startBatch` change
+   * nothing.
    *
-   * @throws ArgumentError at once for an option out of range; DataError while iterating, where the data are at fault
+   * @throws ArgumentError at once for an option out of range; DataError while iterating, where the data are
+   *   at fault
    */
   batches(options: BatchOptions): AsyncIterable<Batch>;
   /** Samples left out so far because they cannot be read, with the reason. */

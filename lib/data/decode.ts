@@ -1,32 +1,41 @@
-// Decoding: from an image file or pixels to uint8 red green blue of a given size, off the JavaScript thread (libvips).
+// Decoding: an image file or pixels to uint8 red green blue of a given size, off the JavaScript thread.
 import { open } from 'node:fs/promises';
 import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { DataError } from '../core/errors.ts';
 import { type ColorMap, centerCrop, type ImageSize, type Rectangle } from './augment.ts';
 import { checkInteger } from './batch.ts';
 
-/** Images with more pixels are refused from their header, before anything is allocated for them (0x3fff squared). */
+/**
+ * Images with more pixels are refused from their header, before anything is allocated for them (0x3fff
+ * squared).
+ */
 export const MAX_PIXELS = 268_402_689;
 
 /** Files with more bytes are not read. */
 export const MAX_FILE_BYTES = 256 * 2 ** 20;
 
-// One thread per image: parallelism is across images, where it costs no waiting. No cache: no image is decoded twice.
+// One thread per image: parallelism is across images, where it costs no waiting. No cache: no image is
+// decoded twice.
 sharp.concurrency(1);
 sharp.cache(false);
 
 /**
  * How a whole image becomes a square one, where no random crop does.
  *
- * - `'stretch'`: all of the image, its aspect not kept. What Keras does (`image_dataset_from_directory`, `load_img`),
- *   whose weights are read here; it loses nothing of the image, and the random crops of training vary the aspect anyway.
- * - `{ crop: fraction }`: the centred square with this fraction of the shorter edge, aspect kept; what timm (0.897) and
- *   torchvision (0.875) do. Cropping comes first, so that there is one interpolation; positions differ from theirs by less
- *   than a pixel.
+ * - `'stretch'`: all of the image, its aspect not kept. What Keras does (`image_dataset_from_directory`,
+ *   `load_img`), whose weights are read here; it loses nothing of the image, and the random crops of training
+ *   vary the aspect anyway.
+ * - `{ crop: fraction }`: the centred square with this fraction of the shorter edge, aspect kept; what timm
+ *   (0.897) and torchvision (0.875) do. Cropping comes first, so that there is one interpolation; positions
+ *   differ from theirs by about a pixel.
  */
 export type ResizeRule = 'stretch' | { readonly crop: number };
 
-/** `bilinear` and `bicubic`, both widened when shrinking (antialiased), as Pillow has them. */
+/**
+ * `bilinear` and `bicubic`, both widened when shrinking (antialiased), as Pillow has them. JPEGs that shrink
+ * to less than half are shrunk in part while decoding. On photographs of 400 pixels the mean difference from
+ * Pillow's bilinear is 0.2 of 255 at 299 and 224 pixels, and 1.1 at 96.
+ */
 export type Interpolation = 'bilinear' | 'bicubic';
 
 /** What to make of an image. */
@@ -37,7 +46,9 @@ export interface DecodeOptions {
   readonly width: number;
   /** What becomes of the whole image where there is no `crop`. Default 'stretch'. */
   readonly resize?: ResizeRule;
-  /** The part to take, as a function of the image's size (after the camera's rotation). Default: by `resize`. */
+  /**
+   * The part to take, as a function of the image's size (after the camera's rotation). Default: by `resize`.
+   */
   readonly crop?: ((image: ImageSize) => Rectangle) | undefined;
   /** Whether to mirror left and right. Default false. */
   readonly flip?: boolean;
@@ -61,20 +72,21 @@ const SHARP_OPTIONS: SharpOptions = {
   failOn: 'warning', // a JPEG damaged in its middle is only a warning to libjpeg, and grey noise in the image
   limitInputPixels: MAX_PIXELS,
   autoOrient: true, // the camera's rotation (EXIF)
-  ignoreIcc: true, // as TensorFlow and Pillow read images, so that published weights see what they were trained on
+  ignoreIcc: true, // as TensorFlow and Pillow do: published weights see what they were trained on
 };
 
 /**
  * Decodes an image file and resizes it, off the JavaScript thread.
  *
  * The camera's rotation (EXIF) is applied. Grey, CMYK, palette and 16-bit images become 8-bit red green blue;
- * transparency is laid over white, the background of most pictures that have it; of an animation the first frame is
- * taken; colour profiles are ignored. JPEG, PNG, WebP, GIF, TIFF and AVIF are told by content, whatever the file's name.
+ * transparency is laid over white, the background of most pictures that have it; of an animation the first
+ * frame is taken; colour profiles are ignored. JPEG, PNG, WebP, GIF, TIFF and AVIF are told by content,
+ * whatever the file's name.
  *
  * @param input a path, or the bytes of a file
  * @returns [height, width, 3], red green blue
- * @throws DataError naming the file, when it cannot be read, is not such an image, is damaged (lines below a crop
- *   are not read, so not found damaged), is larger than 256 MiB or has more than 268,402,689 pixels
+ * @throws DataError naming the file, when it cannot be read, is not such an image, is damaged (lines below a
+ *   crop are not read, so not found damaged), is larger than 256 MiB or has more than 268,402,689 pixels
  */
 export async function decodeImage(input: string | Uint8Array, options: DecodeOptions): Promise<Uint8Array> {
   checkInteger('height', options.height, 1);
@@ -178,7 +190,10 @@ async function orientedSize(image: Sharp): Promise<ImageSize> {
   return (await image.metadata()).autoOrient;
 }
 
-/** The bytes of an image file, read once for header and pixels, if they look like an image and are not too many. */
+/**
+ * The bytes of an image file, read once for header and pixels, if they look like an image and are not too
+ * many.
+ */
 async function readImageFile(input: string | Uint8Array): Promise<Uint8Array> {
   let bytes: Uint8Array;
   if (typeof input === 'string') {
@@ -203,8 +218,8 @@ function checkFileSize(size: number): void {
 }
 
 /**
- * Whether the first bytes are those of a photograph's format. libvips reads many more (SVG, PDF, …), some of which
- * can name other files; none of those gets that far.
+ * Whether the first bytes are those of a photograph's format. libvips reads many more (SVG, PDF, …), some of
+ * which can name other files; none of those gets that far.
  */
 function looksLikeImage(bytes: Uint8Array): boolean {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 16)).toString('latin1');

@@ -22,8 +22,8 @@ export interface ImageFolderOptions {
   /** Edge of the square images given, in pixels. */
   readonly size: number;
   /**
-   * The classes, in the order of their labels, for example those stored with a model's weights. Folders may lack some; a folder of
-   * another name is an error. Default: the folders, sorted by name.
+   * The classes, in the order of their labels, for example those stored with a model's weights. Folders may
+   * lack some; a folder of another name is an error. Default: the folders, sorted by name.
    */
   readonly classes?: readonly string[];
   /** Random changes, unless `batches` is asked for others. Default 'none'. */
@@ -34,11 +34,14 @@ export interface ImageFolderOptions {
   readonly resize?: ResizeRule;
   /** Default 'bilinear'. */
   readonly interpolation?: Interpolation;
-  /** What to do with an image that cannot be read: leave it out and count it, or end with a DataError. Default 'skip'. */
+  /**
+   * What to do with an image that cannot be read: leave it out and count it, or end with a DataError. Default
+   * 'skip'.
+   */
   readonly onBadImage?: 'skip' | 'fail';
   /**
-   * Fraction of the images that may be left out; one more is a DataError that names the first. One image may always be
-   * left out, so that a small folder is not lost to a single file. Default 0.01.
+   * Fraction of the images that may be left out; one more is a DataError that names the first. One image may
+   * always be left out, so that a small folder is not lost to a single file. Default 0.01.
    */
   readonly maxSkippedFraction?: number;
   /** Called once for each image left out, in the order of the batches. */
@@ -48,9 +51,9 @@ export interface ImageFolderOptions {
 /**
  * A folder with one folder of images (JPEG, PNG, WebP) per class.
  *
- * Classes are sorted by name, files by name within their class, both by UTF-16 code unit, so that the order is the same on
- * every machine. Hidden files and files with other endings are left alone. The folder is listed at once; images are
- * read when batches are asked for.
+ * Classes are sorted by name, files by name within their class, both by UTF-16 code unit, so that the order
+ * is the same on every machine. Hidden files and files with other endings are left alone. The folder is
+ * listed at once; images are read when batches are asked for.
  *
  * @param dir the folder, for example 'clothing/train'
  * @throws DataError naming the folder, where it is missing or none, has fewer than two class folders (without
@@ -172,7 +175,8 @@ function listImages(
     for (const entry of readFolder(path)) {
       if (isFolder(path, entry)) {
         throw new DataError(
-          `${path}: has a folder '${entry.name}' where images are expected; name the folder that holds the class folders`,
+          `${path}: has a folder '${entry.name}' where images are expected; ` +
+            'name the folder that holds the class folders',
           { file: path },
         );
       }
@@ -206,7 +210,10 @@ function readFolder(path: string): Dirent[] {
   }
 }
 
-/** Whether an entry is a folder, also by way of a link. A link to nothing is none; it is found when it is read. */
+/**
+ * Whether an entry is a folder, also by way of a link. A link to nothing is none; it is found when it is
+ * read.
+ */
 function isFolder(path: string, entry: Dirent): boolean {
   if (!entry.isSymbolicLink()) return entry.isDirectory();
   return statSync(join(path, entry.name), { throwIfNoEntry: false })?.isDirectory() ?? false;

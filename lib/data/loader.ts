@@ -1,4 +1,4 @@
-// The loader: from samples that can be decoded one by one to batches, with unreadable ones left out and counted.
+// The loader: from samples decoded one by one to batches; unreadable ones are left out and counted.
 import { DataError } from '../core/errors.ts';
 import { augmentationCrop, augmentationFlip, randomColor } from './augment.ts';
 import type { Batch, BatchPlan } from './batch.ts';
@@ -11,7 +11,9 @@ export interface SampleSource {
   /** What the samples are, for messages: a folder, 'arrays'. */
   readonly name: string;
   readonly length: number;
-  /** Height and width of every image given, and how they come about; crop, flip and colour are the loader's. */
+  /**
+   * Height and width of every image given, and how they come about; crop, flip and colour are the loader's.
+   */
   readonly decode: Pick<DecodeOptions, 'height' | 'width' | 'resize' | 'interpolation'>;
   /** [height, width, 3]. Rejects with an UnreadableImageError where the sample is at fault. */
   load(index: number, options: DecodeOptions): Promise<Uint8Array>;
@@ -25,12 +27,18 @@ export interface SampleSource {
 export interface BadImagePolicy {
   /** 'skip' leaves them out and counts them; 'fail' ends with the first. */
   readonly onBadImage: 'skip' | 'fail';
-  /** More than this fraction of the samples (but more than one, in a small set) is an error, even when skipping. */
+  /**
+   * More than this fraction of the samples (but more than one, in a small set) is an error, even when
+   * skipping.
+   */
   readonly maxSkippedFraction: number;
   readonly onSkip: ((name: string, reason: string) => void) | undefined;
 }
 
-/** Substitutes tried in place of an unreadable sample; even with half of them unreadable, 32 fail once in 10^9. */
+/**
+ * Substitutes tried in place of an unreadable sample; even with half of them unreadable, 32 fail once in
+ * 10^9.
+ */
 const SUBSTITUTES = 32;
 
 /** Names of unreadable files shown in an error. */
@@ -80,8 +88,8 @@ interface Decoded {
 }
 
 /**
- * The batches of one epoch. Failures are booked in the order of the batches, not of decoding, so that errors, too, come
- * at the same place however many workers there are.
+ * The batches of one epoch. Failures are booked in the order of the batches, not of decoding, so that errors,
+ * too, come at the same place however many workers there are.
  */
 export async function* loadBatches(
   source: SampleSource,

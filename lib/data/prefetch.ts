@@ -12,10 +12,12 @@ export class Gate {
     this.#permits = permits;
   }
 
-  /** Runs `task` when it is its turn. Rejects with `GateClosed`, without running it, once the gate is closed. */
+  /**
+   * Runs `task` when it is its turn. Rejects with `GateClosed`, without running it, once the gate is closed.
+   */
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#permits > 0) this.#permits--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve)); // takes over the permit of who resolves it
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve)); // with the permit of who resolves it
     this.#running++;
     try {
       if (this.#closed) throw new GateClosed();
@@ -54,11 +56,13 @@ export interface PrefetchOptions {
 }
 
 /**
- * Gives `make(first)`, `make(first + 1)` … up to, not including, `make(end)`, in order, while later ones are made.
- * Each `make` runs its work through the gate it is given. At most `depth` + 1 items are unfinished or waiting.
+ * Gives `make(first)`, `make(first + 1)` … up to, not including, `make(end)`, in order, while later ones are
+ * made. Each `make` runs its work through the gate it is given. At most `depth` + 1 items are unfinished or
+ * waiting.
  *
- * Leaving the loop, an error and an abort all end the same way: no further task starts, and the iteration settles when
- * the running ones have, so that nothing goes on in the background. An abort throws the signal's reason.
+ * Leaving the loop, an error and an abort all end the same way: no further task starts, and the iteration
+ * settles when the running ones have, so that nothing goes on in the background. An abort throws the signal's
+ * reason.
  */
 export async function* prefetch<T>(
   first: number,

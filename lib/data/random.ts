@@ -1,4 +1,4 @@
-// Random numbers of the data side: functions of (seed, purpose, epoch, index, draw), never of what ran before.
+// Random numbers of the data side: functions of (seed, purpose, epoch, index, draw) and nothing else.
 import { philox4x32Into, seedKey } from '../core/philox.ts';
 
 /** What a random block is for; the last counter word, so that no two purposes share a number. */
@@ -26,8 +26,8 @@ export function randomBlock(
 }
 
 /**
- * A random word as an integer from 0 to n - 1. The largest deviation from a uniform distribution is n / 2^32 of a
- * value's probability, which nothing here could notice.
+ * A random word as an integer from 0 to n - 1. The largest deviation from a uniform distribution is n / 2^32
+ * of a value's probability, which nothing here could notice.
  */
 export function below(n: number, word: number): number {
   return Math.floor((word / 2 ** 32) * n);

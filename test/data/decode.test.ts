@@ -1,4 +1,4 @@
-// Tests of lib/data/decode.ts: every kind of image comes out as 8-bit red green blue, or is refused with its reason.
+// Tests of lib/data/decode.ts: each kind of image becomes red green blue, or is refused with its reason.
 import { join } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';

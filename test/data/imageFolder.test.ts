@@ -1,4 +1,4 @@
-// Tests of lib/data/imageFolder.ts and loader.ts: listing, determinism, unreadable images, memory and the event loop.
+// Tests of lib/data/imageFolder.ts and loader.ts: listing, determinism, unreadable images, memory.
 import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -90,7 +90,7 @@ describe('imageFolder: listing', () => {
         }
         return above;
       },
-      /above\/train: has a folder 'apple' where images are expected; name the folder that holds the class folders$/,
+      /above\/train: has a folder 'apple' where images are expected; name the folder/,
     ],
   ];
   for (const [name, make, message] of mistakes) {
@@ -157,7 +157,7 @@ describe('imageFolder: batches', () => {
     expect(set.skipped.size).to.equal(0);
   });
 
-  it('is the same bit for bit whatever the workers, the prefetch depth and the place of the start', async () => {
+  it('is the same bit for bit whatever the workers, the prefetch depth and the start', async () => {
     const { dir } = await newFolder();
     put(join(dir, 'banana', '001.jpg'), 'broken');
     const set = imageFolder(dir, { size: 24, augment: 'inception', color: true });
@@ -180,7 +180,7 @@ describe('imageFolder: batches', () => {
     }
   });
 
-  it('changes order and augmentation with epoch and seed, and the order not the image without augmentation', async () => {
+  it('changes order and augmentation with epoch and seed, and nothing else without them', async () => {
     const { dir } = await newFolder();
     const set = imageFolder(dir, { size: 24 });
     const run = async (options: Partial<BatchOptions>) =>
@@ -314,7 +314,7 @@ describe('imageFolder: unreadable images', () => {
       .and.not.include(3);
   });
 
-  it('ends where more than the allowed fraction cannot be read, at the same place with any number of workers', async () => {
+  it('ends where too many cannot be read, at the same place with any number of workers', async () => {
     const { dir } = await newFolder();
     const broken = ['apple/001.jpg', 'banana/000.jpg', 'cherry/003.jpg'].map((name) =>
       put(join(dir, name), ''),

@@ -1,4 +1,4 @@
-// Test images: small photographs-to-be made by a formula, so that every kind of file can be written where a test needs it.
+// Test images, made by formulas, so that every kind of file can be written where a test needs it.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';

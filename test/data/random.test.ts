@@ -25,7 +25,8 @@ describe('permutation', () => {
       counts.set(order, (counts.get(order) ?? 0) + 1);
     }
     expect(counts.size).to.equal(6);
-    // chi-squared with 5 degrees of freedom is above 20.5 once in 1000; the seeds are fixed, so this never changes
+    // chi-squared with 5 degrees of freedom is above 20.5 once in 1000; the seeds are fixed, so this never
+    // changes
     const chiSquared = [...counts.values()].reduce((sum, count) => sum + (count - 1000) ** 2 / 1000, 0);
     expect(chiSquared).to.be.below(20.5);
   });
