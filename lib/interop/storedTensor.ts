@@ -23,7 +23,17 @@ const storage = {
 export type StoredDType = keyof typeof storage;
 
 /** Typed arrays that hold stored elements. */
-export type StoredData = InstanceType<(typeof storage)[StoredDType]['array']>;
+export type StoredData =
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | BigUint64Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array;
 
 /** Elements in C order (the last axis is contiguous); `data.length` is the product of `shape`. */
 export interface StoredTensor {

@@ -1,17 +1,6 @@
 // Xception's layers with weights: our names and shapes beside those of Keras Applications. One table for the reader
 // and the writer of Keras files; knows neither files nor devices.
 
-/** How a Keras weight is laid out, which says how it becomes ours. */
-export type KerasLayout =
-  /** Kernel [height, width, in, out]; ours [out, height, width, in]. */
-  | 'convolution'
-  /** Kernel [height, width, channels, multiplier]; ours [channels * multiplier, height, width, 1]. */
-  | 'depthwise'
-  /** Kernel [in, out]; ours [out, in]. */
-  | 'dense'
-  /** The same in both. */
-  | 'vector';
-
 /** Class of a Keras layer, as Keras spells it in the group names of `.weights.h5`. */
 export type KerasClass = 'conv2d' | 'separable_conv2d' | 'batch_normalization' | 'dense';
 
@@ -24,7 +13,12 @@ export interface LayerWeight {
   readonly kerasName: string;
   /** Shape in Keras. */
   readonly kerasShape: readonly number[];
-  readonly layout: KerasLayout;
+  /**
+   * Whether ours is the transpose of Keras' as a matrix whose columns are the outputs. It is so for every kernel:
+   * [height, width, in, out] and ours [out, height, width, in]; depthwise [height, width, channels, 1] and ours
+   * [channels, height, width, 1]; dense [in, out] and ours [out, in]. Vectors are the same in both.
+   */
+  readonly transposed: boolean;
 }
 
 export interface LayerEntry {
@@ -49,7 +43,7 @@ function convolution(
     shape: [outputs, kernel, kernel, inputs],
     kerasName: 'kernel',
     kerasShape: [kernel, kernel, inputs, outputs],
-    layout: 'convolution',
+    transposed: true,
   };
   return { name, named, kerasClass: 'conv2d', weights: [weight] };
 }
@@ -60,14 +54,14 @@ function separable(name: string, inputs: number, outputs: number): LayerEntry {
     shape: [inputs, 3, 3, 1],
     kerasName: 'depthwise_kernel',
     kerasShape: [3, 3, inputs, 1],
-    layout: 'depthwise',
+    transposed: true,
   };
   const pointwise: LayerWeight = {
     name: `${name}.pointwise.weight`,
     shape: [outputs, 1, 1, inputs],
     kerasName: 'pointwise_kernel',
     kerasShape: [1, 1, inputs, outputs],
-    layout: 'convolution',
+    transposed: true,
   };
   return { name, named: true, kerasClass: 'separable_conv2d', weights: [depthwise, pointwise] };
 }
@@ -78,7 +72,7 @@ function normalization(name: string, channels: number, named = true): LayerEntry
     shape: [channels],
     kerasName: keras,
     kerasShape: [channels],
-    layout: 'vector',
+    transposed: false,
   });
   const weights = [
     vector('gamma', 'gamma'),
@@ -95,14 +89,14 @@ function dense(name: string, inputs: number, outputs: number): LayerEntry {
     shape: [outputs, inputs],
     kerasName: 'kernel',
     kerasShape: [inputs, outputs],
-    layout: 'dense',
+    transposed: true,
   };
   const bias: LayerWeight = {
     name: `${name}.bias`,
     shape: [outputs],
     kerasName: 'bias',
     kerasShape: [outputs],
-    layout: 'vector',
+    transposed: false,
   };
   return { name, named: true, kerasClass: 'dense', weights: [weight, bias] };
 }
