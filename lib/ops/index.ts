@@ -1,0 +1,16 @@
+// The ops: the namespace `ops` for users, and the table for whoever handles ops as such.
+
+import { registerCopyOp } from '../core/compile.ts';
+import type { AnyOp } from '../core/op.ts';
+import { registerStructuralOps } from '../core/tape.ts';
+import { add } from './elementwise.ts';
+import { fill, reshapeOp } from './shape.ts';
+
+export * as ops from './functions.ts';
+export { allOps, type OpName, opTable } from './table.ts';
+
+// Differentiation adds up cotangents and starts from a one; lib/core itself knows no op.
+registerStructuralOps({ add, fill: ({ shape, dtype }, value) => fill(shape, value, dtype) });
+
+// A compiled function that returns one of its inputs copies it: a reshape to the same shape.
+registerCopyOp(reshapeOp as AnyOp);

@@ -1,0 +1,112 @@
+// The table of all ops: native/include/depthwise_ops.h holds the same list, with codes.
+
+import type { AnyOp } from '../core/op.ts';
+import { eluGradOp, eluOp, reluGradOp, reluOp, sigmoidGradOp, sigmoidOp } from './activation.ts';
+import {
+  batchNormFinalizeGradOp,
+  batchNormFinalizeOp,
+  batchNormFoldGradOp,
+  batchNormFoldOp,
+  channelAffineOp,
+  channelGradSumsOp,
+  channelMultiplyOp,
+  channelSumsOp,
+} from './batchNorm.ts';
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv2d.ts';
+import { dropoutOp } from './dropout.ts';
+import { addOp, multiplyOp, scaleOp, squareOp, subtractOp } from './elementwise.ts';
+import { normalizeImagesOp } from './images.ts';
+import { addBiasOp, linearInputGradOp, linearOp, linearWeightGradOp } from './linear.ts';
+import {
+  sigmoidCrossEntropyGradOp,
+  sigmoidCrossEntropyOp,
+  softmaxCrossEntropyGradOp,
+  softmaxCrossEntropyOp,
+  softmaxGradOp,
+  softmaxOp,
+} from './loss.ts';
+import {
+  avgPoolGradOp,
+  avgPoolOp,
+  globalAvgPoolGradOp,
+  globalAvgPoolOp,
+  maxPoolGradOp,
+  maxPoolOp,
+} from './pool.ts';
+import { sumOp } from './reduce.ts';
+import { broadcastOp, castOp, concatOp, fillOp, padOp, reshapeOp, sliceOp } from './shape.ts';
+import {
+  adamUpdateOp,
+  momentumUpdateOp,
+  polyakUpdateOp,
+  rmspropMomentumUpdateOp,
+  rmspropUpdateOp,
+  sgdUpdateOp,
+} from './update.ts';
+
+/** Does not compile unless every key is the name of its op. */
+const named = <const T extends { readonly [K in keyof T]: { readonly name: K } }>(table: T): T => table;
+
+/** Every op by name. */
+export const opTable = named({
+  conv2d: conv2dOp,
+  conv2dInputGrad: conv2dInputGradOp,
+  conv2dWeightGrad: conv2dWeightGradOp,
+  channelSums: channelSumsOp,
+  batchNormFinalize: batchNormFinalizeOp,
+  batchNormFinalizeGrad: batchNormFinalizeGradOp,
+  channelAffine: channelAffineOp,
+  channelMultiply: channelMultiplyOp,
+  channelGradSums: channelGradSumsOp,
+  batchNormFold: batchNormFoldOp,
+  batchNormFoldGrad: batchNormFoldGradOp,
+  relu: reluOp,
+  reluGrad: reluGradOp,
+  elu: eluOp,
+  eluGrad: eluGradOp,
+  sigmoid: sigmoidOp,
+  sigmoidGrad: sigmoidGradOp,
+  maxPool: maxPoolOp,
+  maxPoolGrad: maxPoolGradOp,
+  avgPool: avgPoolOp,
+  avgPoolGrad: avgPoolGradOp,
+  globalAvgPool: globalAvgPoolOp,
+  globalAvgPoolGrad: globalAvgPoolGradOp,
+  linear: linearOp,
+  linearInputGrad: linearInputGradOp,
+  linearWeightGrad: linearWeightGradOp,
+  addBias: addBiasOp,
+  add: addOp,
+  subtract: subtractOp,
+  multiply: multiplyOp,
+  scale: scaleOp,
+  square: squareOp,
+  sum: sumOp,
+  broadcast: broadcastOp,
+  fill: fillOp,
+  cast: castOp,
+  concat: concatOp,
+  slice: sliceOp,
+  pad: padOp,
+  reshape: reshapeOp,
+  dropout: dropoutOp,
+  softmax: softmaxOp,
+  softmaxGrad: softmaxGradOp,
+  softmaxCrossEntropy: softmaxCrossEntropyOp,
+  softmaxCrossEntropyGrad: softmaxCrossEntropyGradOp,
+  sigmoidCrossEntropy: sigmoidCrossEntropyOp,
+  sigmoidCrossEntropyGrad: sigmoidCrossEntropyGradOp,
+  normalizeImages: normalizeImagesOp,
+  sgdUpdate: sgdUpdateOp,
+  momentumUpdate: momentumUpdateOp,
+  rmspropUpdate: rmspropUpdateOp,
+  rmspropMomentumUpdate: rmspropMomentumUpdateOp,
+  adamUpdate: adamUpdateOp,
+  polyakUpdate: polyakUpdateOp,
+});
+
+/** Names of all ops. */
+export type OpName = keyof typeof opTable;
+
+/** The table for code that knows no particular op. */
+export const allOps: Readonly<Record<OpName, AnyOp>> = opTable;
