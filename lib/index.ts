@@ -5,7 +5,6 @@ export { closeDevices, type DeviceOptions, openDevice } from './backend/devices.
 export {
   Classifier,
   type ClassifierConfig,
-  type ImageArray,
   type ImageInput,
   type Pixels,
   type Prediction,
@@ -24,3 +23,7 @@ export { type Program, showProgram } from './core/program.ts';
 export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
 export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
+export * from './data/index.ts';
+export * as nn from './nn/index.ts';
+export { ops } from './ops/index.ts';
+export * from './optim/index.ts';

@@ -7,6 +7,7 @@ import { type Compiled, compile } from '../core/compile.ts';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
 import { scope } from '../core/scope.ts';
 import { type Tensor, tensor } from '../core/tensor.ts';
+import type { ImageArray } from '../data/arrays.ts';
 import { decodeImage, resizePixels } from '../data/decode.ts';
 import { type WeightFile, writeWeights } from '../interop/weights.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
@@ -42,15 +43,6 @@ export interface Pixels {
   readonly data: Uint8Array;
   readonly height: number;
   readonly width: number;
-}
-
-/**
- * Images in one array, [n, height, width, 3]: uint8 is resized and normalised by the model's rule; float32 is the
- * network's input as it stands, at its own height and width.
- */
-export interface ImageArray {
-  readonly images: Uint8Array | Float32Array;
-  readonly shape: readonly [n: number, height: number, width: number, channels: number];
 }
 
 /** A path, the bytes of an image file, or pixels. */
@@ -140,7 +132,8 @@ export class Classifier implements Disposable {
   ): Promise<Prediction[][]> {
     const { labels, classes } = this.#config;
     const top = Math.min(options.top ?? 5, classes);
-    if (!Number.isInteger(top) || top < 1) throw new ArgumentError(`predict: expected top of at least 1, got ${top}`);
+    if (!Number.isInteger(top) || top < 1)
+      throw new ArgumentError(`predict: expected top of at least 1, got ${top}`);
     const outputs = isImageArray(images)
       ? await this.outputs(images, options)
       : await this.#outputsOf(Array.isArray(images) ? images : [images as ImageInput], options);
@@ -159,13 +152,16 @@ export class Classifier implements Disposable {
     return results;
   }
 
-  /** Probabilities (or logits) of an array of images, float32 [n, classes]. */
+  /**
+   * Probabilities (or logits) of an array of images, float32 [n, classes]. uint8 images are resized and normalised by
+   * the model's rule; float32 ones are the network's input as they stand, at their own height and width.
+   */
   async outputs(array: ImageArray, options: PredictOptions = {}): Promise<Float32Array> {
-    const { images, shape } = array;
-    const [n, height, width, channels] = shape;
-    if (channels !== 3 || images.length !== n * height * width * 3) {
+    const { data, shape } = array;
+    const [n = 0, height = 0, width = 0, channels] = shape;
+    if (shape.length !== 4 || channels !== 3 || data.length !== n * height * width * 3) {
       throw new DataError(
-        `predict: expected [n, height, width, 3], got [${shape.join(',')}] with ${images.length} elements`,
+        `predict: expected images [n, height, width, 3], got [${shape.join(',')}] with ${data.length} elements`,
       );
     }
     const { size, classes } = this.#config;
@@ -174,7 +170,7 @@ export class Classifier implements Disposable {
     const batch = options.batchSize ?? 32;
     for (let from = 0; from < n; from += batch) {
       const to = Math.min(n, from + batch);
-      const part = images.subarray(from * stride, to * stride);
+      const part = data.subarray(from * stride, to * stride);
       const values =
         part instanceof Float32Array
           ? await this.#run(part, [to - from, height, width, 3], options)
@@ -311,4 +307,4 @@ export class Classifier implements Disposable {
 }
 
 const isImageArray = (value: unknown): value is ImageArray =>
-  typeof value === 'object' && value !== null && 'images' in value && 'shape' in value;
+  typeof value === 'object' && value !== null && 'data' in value && 'shape' in value;

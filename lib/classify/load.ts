@@ -43,7 +43,8 @@ export function createClassifier(arch: string, options: ClassifierOptions = {}):
 }
 
 /** Xception (Chollet 2017, figure 5): 22,855,952 trainable parameters at 1,000 classes, 36 convolutional layers. */
-export const xception = (options: ClassifierOptions = {}): Classifier => createClassifier('xception', options);
+export const xception = (options: ClassifierOptions = {}): Classifier =>
+  createClassifier('xception', options);
 
 /**
  * A classifier from a file of weights (ours or Keras'), a checkpoint or a run folder, whose newest checkpoint is taken.

@@ -3,13 +3,9 @@
 import { ArgumentError } from '../core/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { ops } from '../ops/index.ts';
-import type { Padding } from '../ops/window.ts';
+import { type PaddingOption as Padding, type PairOption as Pair, pair } from '../ops/window.ts';
 import { glorotUniform, type Initializer, ones, zeros } from './initializers.ts';
 import { type ForwardContext, Module, Parameter } from './module.ts';
-
-type Pair = number | readonly [number, number];
-
-const pair = (value: Pair): readonly [number, number] => (typeof value === 'number' ? [value, value] : value);
 
 /** Options of {@link Conv2d}. */
 export interface Conv2dOptions {

@@ -57,12 +57,12 @@ export function sgd(options: { momentum?: number; nesterov?: boolean } = {}): Op
     stateNames: momentum === 0 ? [] : ['momentum'],
     update(w, g, state, { lr }, weightDecay) {
       if (momentum === 0) return { w: ops.sgdUpdate(w, g, lr, { weightDecay }) };
-      const [next, m] = ops.momentumUpdate(w, g, state.momentum as Variable, lr, {
+      const next = ops.momentumUpdate(w, g, state.momentum as Variable, lr, {
         momentum,
         nesterov,
         weightDecay,
       });
-      return { w: next, momentum: m };
+      return { w: next.w, momentum: next.m };
     },
   };
 }
@@ -87,15 +87,15 @@ export function rmsprop(
     update(w, g, state, { lr }, weightDecay) {
       const v = state.square as Variable;
       if (momentum === 0) {
-        const [next, square] = ops.rmspropUpdate(w, g, v, lr, { ...attributes, weightDecay });
-        return { w: next, square };
+        const next = ops.rmspropUpdate(w, g, v, lr, { ...attributes, weightDecay });
+        return { w: next.w, square: next.v };
       }
-      const [next, square, m] = ops.rmspropMomentumUpdate(w, g, v, state.momentum as Variable, lr, {
+      const next = ops.rmspropMomentumUpdate(w, g, v, state.momentum as Variable, lr, {
         ...attributes,
         momentum,
         weightDecay,
       });
-      return { w: next, square, momentum: m };
+      return { w: next.w, square: next.v, momentum: next.m };
     },
   };
 }
@@ -113,21 +113,13 @@ export function adam(options: { beta1?: number; beta2?: number; epsilon?: number
     settings: { beta1, beta2, epsilon },
     stateNames: ['momentum', 'square'],
     update(w, g, state, { lr, step }, weightDecay) {
-      const [next, m, v] = ops.adamUpdate(
-        w,
-        g,
-        state.momentum as Variable,
-        state.square as Variable,
-        lr,
-        step,
-        {
-          beta1,
-          beta2,
-          epsilon,
-          weightDecay,
-        },
-      );
-      return { w: next, momentum: m, square: v };
+      const next = ops.adamUpdate(w, g, state.momentum as Variable, state.square as Variable, lr, step, {
+        beta1,
+        beta2,
+        epsilon,
+        weightDecay,
+      });
+      return { w: next.w, momentum: next.m, square: next.v };
     },
   };
 }

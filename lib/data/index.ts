@@ -1,0 +1,6 @@
+// Data sets: image folders and arrays, and the batches they give.
+
+export { type ArraysOptions, arrays, type ImageArray, type ManyHotArray } from './arrays.ts';
+export type { Augmentation, Batch, BatchOptions, Dataset } from './batch.ts';
+export { decodeImage, type ImageInfo, imageInfo, type ResizeRule } from './decode.ts';
+export { type ImageFolder, type ImageFolderOptions, imageFolder } from './imageFolder.ts';
