@@ -1,0 +1,22 @@
+// The devices that tests run on: `reference` always, `cpu` where the native build is there. A skipped one is printed,
+// and REQUIRE_DEVICES=cpu makes it a failure.
+
+import type { Backend } from '../../lib/backend/backend.ts';
+import { openDevice } from '../../lib/backend/devices.ts';
+import { LoadError } from '../../lib/core/errors.ts';
+
+const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) => name !== '');
+
+/** Backends by name, in the order reference, cpu. */
+export function testDevices(): Map<string, Backend> {
+  const found = new Map<string, Backend>();
+  for (const name of ['reference', 'cpu']) {
+    try {
+      found.set(name, openDevice(name));
+    } catch (error) {
+      if (!(error instanceof LoadError) || required.includes(name)) throw error;
+      process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
+    }
+  }
+  return found;
+}
