@@ -1,0 +1,74 @@
+// Optimizers' updates and the Polyak average; formulas in the op table.
+
+import { type Kernel, operand } from './kernel.ts';
+
+/**
+ * A kernel over tensors of one shape and scalars behind them: `f` gets the elements at one place (scalars repeat)
+ * and gives those of the outputs.
+ */
+const update =
+  (f: (values: readonly number[], attributes: readonly number[]) => readonly number[]): Kernel =>
+  (inputs, outputs, attributes) => {
+    for (let i = 0; i < operand(outputs, 0).data.length; i++) {
+      const values = inputs.map(({ data, shape }) => data[shape.length === 0 ? 0 : i]!);
+      const results = f(values, attributes);
+      outputs.forEach(({ data }, k) => {
+        data[i] = results[k]!;
+      });
+    }
+  };
+
+const sgdUpdate = update(([w = 0, g = 0, lr = 0], [weightDecay = 0]) => [w - lr * (g + weightDecay * w)]);
+
+const momentumUpdate = update(
+  ([w = 0, g = 0, m = 0, lr = 0], [momentum = 0, nesterov = 0, weightDecay = 0]) => {
+    const step = lr * (g + weightDecay * w);
+    const newM = momentum * m - step;
+    return [nesterov === 1 ? w + momentum * newM - step : w + newM, newM];
+  },
+);
+
+/** g' over its root mean square, and the new mean square. */
+function normalized(g: number, v: number, rho: number, epsilon: number, outside: number): [number, number] {
+  const newV = rho * v + (1 - rho) * g * g;
+  return [g / (outside === 1 ? Math.sqrt(newV) + epsilon : Math.sqrt(newV + epsilon)), newV];
+}
+
+const rmspropUpdate = update(
+  ([w = 0, g = 0, v = 0, lr = 0], [rho = 0, epsilon = 0, outside = 0, weightDecay = 0]) => {
+    const [step, newV] = normalized(g + weightDecay * w, v, rho, epsilon, outside);
+    return [w - lr * step, newV];
+  },
+);
+
+const rmspropMomentumUpdate = update(
+  (
+    [w = 0, g = 0, v = 0, m = 0, lr = 0],
+    [rho = 0, momentum = 0, epsilon = 0, outside = 0, weightDecay = 0],
+  ) => {
+    const [step, newV] = normalized(g + weightDecay * w, v, rho, epsilon, outside);
+    const newM = momentum * m + (outside === 1 ? step : lr * step);
+    return [w - (outside === 1 ? lr * newM : newM), newV, newM];
+  },
+);
+
+const adamUpdate = update(
+  ([w = 0, g = 0, m = 0, v = 0, lr = 0, step = 1], [beta1 = 0, beta2 = 0, epsilon = 0, weightDecay = 0]) => {
+    const decayed = g + weightDecay * w;
+    const newM = m + (1 - beta1) * (decayed - m);
+    const newV = v + (1 - beta2) * (decayed ** 2 - v);
+    const rate = (lr * Math.sqrt(1 - beta2 ** step)) / (1 - beta1 ** step);
+    return [w - (newM * rate) / (Math.sqrt(newV) + epsilon), newM, newV];
+  },
+);
+
+const polyakUpdate = update(([average = 0, w = 0, decay = 0]) => [average + (1 - decay) * (w - average)]);
+
+export const updateKernels = {
+  sgdUpdate,
+  momentumUpdate,
+  rmspropUpdate,
+  rmspropMomentumUpdate,
+  adamUpdate,
+  polyakUpdate,
+};
