@@ -27,3 +27,4 @@ export * from './data/index.ts';
 export * as nn from './nn/index.ts';
 export { ops } from './ops/index.ts';
 export * from './optim/index.ts';
+export * from './train/index.ts';

@@ -13,8 +13,8 @@ import { tensorsIn } from './tree.ts';
 /** The two ops that differentiation itself needs; lib/ops provides them. */
 export interface StructuralOps {
   add(a: Tensor, b: Tensor): Tensor;
-  /** A tensor of `a`'s shape and type with every element `value`. */
-  fill(a: Aval, value: number): Tensor;
+  /** A tensor of the shape and type of `x`, where `x` is, with every element `value`. */
+  fillLike(x: Tensor, value: number): Tensor;
 }
 
 let structural: StructuralOps | undefined;
@@ -243,7 +243,7 @@ export function valueAndGrad<P extends unknown[], X = undefined>(
         throw new ShapeError(`valueAndGrad: expected a floating scalar as loss, got ${showAval(value.aval)}`);
       }
       const targetIds = new Set(targets.map((target) => target.id));
-      scope(() => cotangents.accumulate(value.id, structuralOps().fill(value.aval, 1)));
+      scope(() => cotangents.accumulate(value.id, structuralOps().fillLike(value, 1)));
       for (let entry = tape.entries.pop(); entry !== undefined; entry = tape.entries.pop()) {
         try {
           pullBack(entry, cotangents, (id) => targetIds.has(id));
@@ -253,7 +253,7 @@ export function valueAndGrad<P extends unknown[], X = undefined>(
       }
       const grads = targets.map((target) => {
         const found = cotangents.peek(target.id)?.alias();
-        if (found === undefined) return structuralOps().fill(target.aval, 0);
+        if (found === undefined) return structuralOps().fillLike(target, 0);
         found.moveTo(currentScope());
         return found;
       });

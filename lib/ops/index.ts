@@ -4,13 +4,13 @@ import { registerCopyOp } from '../core/compile.ts';
 import type { AnyOp } from '../core/op.ts';
 import { registerStructuralOps } from '../core/tape.ts';
 import { add } from './elementwise.ts';
-import { fill, reshapeOp } from './shape.ts';
+import { fillBeside, reshapeOp } from './shape.ts';
 
 export * as ops from './functions.ts';
 export { allOps, type OpName, opTable } from './table.ts';
 
 // Differentiation adds up cotangents and starts from a one; lib/core itself knows no op.
-registerStructuralOps({ add, fill: ({ shape, dtype }, value) => fill(shape, value, dtype) });
+registerStructuralOps({ add, fillLike: (x, value) => fillBeside(x, x.shape, value) });
 
 // A compiled function that returns one of its inputs copies it: a reshape to the same shape.
 registerCopyOp(reshapeOp as AnyOp);

@@ -67,7 +67,7 @@ export function shapeRule<A, const P extends Readonly<Record<string, string>>>(
     for (const [pattern, input] of each) if (pattern.type !== 'A') bound.type(pattern, input);
     for (const [pattern, input] of each) if (pattern.type === 'A') bound.type(pattern, input);
     for (const [pattern, input] of each) bound.shape(pattern, input);
-    const dtype = bound.dtype ?? (inputs[0] as Aval).dtype;
+    const dtype = bound.dtype ?? inputs[0]?.dtype ?? 'f32';
     const match = { ...errors, dtype, accumulator: accumulatorType(dtype), lead: bound.lead ?? [] };
     return rule(bound.extents as Record<Axes<P>, number>, match, attributes);
   };

@@ -10,9 +10,10 @@ import { scope } from '../../lib/core/scope.ts';
 import { valueAndGrad } from '../../lib/core/tape.ts';
 import { type Tensor, tensor, variable } from '../../lib/core/tensor.ts';
 import { ops } from '../../lib/ops/index.ts';
-import { testDevices } from '../support/devices.ts';
+import { devices, reference } from '../support/devices.ts';
 
-for (const [name, backend] of testDevices()) {
+for (const backend of [reference, ...devices]) {
+  const { name } = backend;
   describe(`compile on ${name}`, () => {
     let before: number;
     beforeEach(() => {
@@ -153,7 +154,7 @@ for (const [name, backend] of testDevices()) {
 
 describe('compile', () => {
   it('holds nothing after dispose()', () => {
-    for (const backend of testDevices().values()) {
+    for (const backend of [reference, ...devices]) {
       withBackend(backend, () => {
         const { tensors } = memory();
         const f = compile((x: Tensor) => ops.add(x, tensor([7])));
