@@ -29,7 +29,7 @@ class Instance::Pending : public Completion {
 
   void settle() {
     const Napi::HandleScope scope(env_);
-    // Statuses are not looked at: they tell that the environment is on its way out.
+    // Statuses are not looked at: they tell only that the environment is on its way out.
     if (failure_ != nullptr) {
       napi_reject_deferred(env_, deferred_, toError(env_, *failure_).Value());
     } else if (bytes_.IsEmpty()) {
@@ -77,8 +77,12 @@ void Instance::settle(Napi::Env env, Napi::Function, Instance*, Pending* pending
   const std::unique_ptr<Pending> owned(pending);
   if (env == nullptr) {
     owned->abandon();
-  } else {
+    return;
+  }
+  try {
     owned->settle();
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated runs no JavaScript any more: nobody is waiting.
   }
 }
 
