@@ -8,7 +8,7 @@ import { LoadError } from '../../lib/core/errors.ts';
 const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) => name !== '');
 
 /** Backends by name, in the order reference, cpu. */
-export function testDevices(): Map<string, Backend> {
+function testDevices(): Map<string, Backend> {
   const found = new Map<string, Backend>();
   for (const name of ['reference', 'cpu']) {
     try {
@@ -20,3 +20,11 @@ export function testDevices(): Map<string, Backend> {
   }
   return found;
 }
+
+const opened = testDevices();
+
+/** The oracle. */
+export const reference: Backend = opened.get('reference') as Backend;
+
+/** The devices compared with it: those that are there. */
+export const devices: readonly Backend[] = [...opened.values()].filter((backend) => backend !== reference);
