@@ -1,0 +1,248 @@
+// Checkpoints of a run: folders that are whole or not there, each file with its checksum. Knows no network.
+//
+//   <run>/checkpoints/step-00000020/{model,average,optimizer}.safetensors, state.json
+//
+// A checkpoint is written to a hidden sibling folder, every file synced, then renamed; the folder above is synced last.
+
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { CheckpointError } from '../core/errors.ts';
+import { syncFolder } from '../interop/atomic.ts';
+
+/** Anything that JSON holds. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** Where a run stands; with the weights it is all that is needed to go on. */
+export interface RunState {
+  /** Steps done. */
+  readonly step: number;
+  /** Epoch in progress, from 0. */
+  readonly epoch: number;
+  /** Batches of that epoch that are done; as many as it has: its evaluation is still to come. */
+  readonly batch: number;
+  /** Samples seen since the start. */
+  readonly samples: number;
+  /** Sums over the epoch's steps so far, for its line in the metrics. */
+  readonly sums: { readonly loss: number; readonly correct: number; readonly images: number };
+  /** Length of metrics.jsonl at this point, in bytes. */
+  readonly metricsBytes: number;
+  /** Everything that decides what the run computes; a run is continued only with the same. */
+  readonly config: { readonly [key: string]: Json };
+}
+
+interface StoredState extends RunState {
+  readonly format: 1;
+  /** Of the other files. */
+  readonly files: { readonly [name: string]: { readonly bytes: number; readonly sha256: string } };
+}
+
+/** A checkpoint that was found whole. */
+export interface Checkpoint {
+  readonly folder: string;
+  readonly state: RunState;
+  /** Names of the files beside state.json. */
+  readonly files: readonly string[];
+}
+
+/** The newest whole checkpoint, and the newer ones that are damaged. */
+export interface FoundCheckpoint {
+  readonly checkpoint: Checkpoint | undefined;
+  readonly damaged: readonly { readonly folder: string; readonly reason: string }[];
+}
+
+const folderName = /^step-(\d{8,})$/;
+const strayName = /^\.step-\d+\.\d+\.tmp$/;
+const stateFile = 'state.json';
+const hashStep = 4 * 2 ** 20;
+
+const checkpointsOf = (run: string): string => join(run, 'checkpoints');
+
+/** Folder of the checkpoint after `step` steps. */
+export const checkpointFolder = (run: string, step: number): string =>
+  join(checkpointsOf(run), `step-${String(step).padStart(8, '0')}`);
+
+/** SHA-256 in hexadecimal; gives way to other work every few MB, so that the event loop stays free. */
+async function sha256(contents: Uint8Array): Promise<string> {
+  const hash = createHash('sha256');
+  for (let at = 0; at < contents.byteLength; at += hashStep) {
+    hash.update(contents.subarray(at, at + hashStep));
+    await nextTurn();
+  }
+  return hash.digest('hex');
+}
+
+const reasons: Readonly<Record<string, readonly [code: string, reason: string]>> = {
+  ENOSPC: ['DISK_FULL', 'no space left on the disk'],
+  EDQUOT: ['DISK_FULL', 'the disk quota is used up'],
+  EROFS: ['READ_ONLY', 'the disk is read-only'],
+  EACCES: ['READ_ONLY', 'no permission to write there'],
+  EPERM: ['READ_ONLY', 'no permission to write there'],
+  ENOTDIR: ['NO_FOLDER', 'a part of its path is a file'],
+  EEXIST: ['NO_FOLDER', 'a part of its path is a file'],
+  EIO: ['DISK_ERROR', 'the disk reported an error (EIO)'],
+};
+
+/** An error of the file system as one line that says what is left. */
+export function writeError(path: string, cause: unknown): CheckpointError {
+  if (cause instanceof CheckpointError) return cause;
+  const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const [code, reason] = reasons[errno] ?? [
+    'WRITE_FAILED',
+    cause instanceof Error ? cause.message : String(cause),
+  ];
+  return new CheckpointError(`${path}: cannot be written: ${reason}; what was there before is unchanged`, {
+    file: path,
+    code,
+    cause,
+  });
+}
+
+/** Writes one file of a checkpoint at the given path. */
+export type FileWriter = (file: string) => Promise<void>;
+
+/** Makes what has been written to `file` survive a power failure; gives back its length and checksum. */
+async function seal(file: string): Promise<{ bytes: number; sha256: string }> {
+  const handle = await open(file, 'r');
+  try {
+    await handle.sync();
+    const contents = await handle.readFile();
+    return { bytes: contents.byteLength, sha256: await sha256(contents) };
+  } finally {
+    await handle.close();
+  }
+}
+
+const stateDigest = (state: StoredState): string =>
+  createHash('sha256').update(JSON.stringify(state)).digest('hex');
+
+/**
+ * Writes a checkpoint of `run`, then removes all but the `keep` newest.
+ * @param files a writer for each file, by name
+ * @returns the checkpoint's folder
+ * @throws CheckpointError `DISK_FULL`, `READ_ONLY`, `NO_FOLDER`, `DISK_ERROR` or `WRITE_FAILED`; earlier ones are intact
+ */
+export async function writeCheckpoint(
+  run: string,
+  files: ReadonlyMap<string, FileWriter>,
+  state: RunState,
+  keep: number,
+): Promise<string> {
+  const above = checkpointsOf(run);
+  const folder = checkpointFolder(run, state.step);
+  const temporary = join(above, `.step-${state.step}.${process.pid}.tmp`);
+  try {
+    await mkdir(above, { recursive: true });
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary);
+    const sums: Record<string, { bytes: number; sha256: string }> = {};
+    for (const [name, write] of files) {
+      await write(join(temporary, name));
+      sums[name] = await seal(join(temporary, name));
+    }
+    const stored: StoredState = { format: 1, ...state, files: sums };
+    const text = `${JSON.stringify({ ...stored, checksum: stateDigest(stored) }, undefined, 2)}\n`;
+    await writeFile(join(temporary, stateFile), text);
+    await seal(join(temporary, stateFile));
+    await syncFolder(temporary);
+    await rm(folder, { recursive: true, force: true }); // only ever one that a resumed run has left behind
+    await rename(temporary, folder);
+    await syncFolder(above);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+    // A writer's own error names the temporary folder, which nobody needs to know.
+    throw writeError(folder, error instanceof CheckpointError ? (error.cause ?? error) : error);
+  }
+  const older = (await stepsOf(run)).filter((step) => step < state.step).sort((a, b) => b - a);
+  for (const step of older.slice(Math.max(0, keep - 1))) {
+    await rm(checkpointFolder(run, step), { recursive: true, force: true }).catch(() => undefined);
+  }
+  return folder;
+}
+
+/** Steps of the checkpoints that are there, whole or not. */
+async function stepsOf(run: string): Promise<number[]> {
+  let names: string[];
+  try {
+    names = await readdir(checkpointsOf(run));
+  } catch {
+    return [];
+  }
+  return names.flatMap((name) => {
+    const match = folderName.exec(name);
+    return match === null ? [] : [Number(match[1])];
+  });
+}
+
+/** Whether a run has any checkpoint, whole or not. */
+export const hasCheckpoints = async (run: string): Promise<boolean> => (await stepsOf(run)).length > 0;
+
+/**
+ * Checks one checkpoint: state.json and the checksum of every file.
+ * @throws CheckpointError `CHECKPOINT_DAMAGED` or `CHECKPOINT_VERSION`
+ */
+export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  const damaged = (what: string, cause?: unknown) =>
+    new CheckpointError(`${folder}: ${what}`, { file: folder, code: 'CHECKPOINT_DAMAGED', cause });
+  let parsed: Record<string, unknown>;
+  try {
+    parsed = JSON.parse(await readFile(join(folder, stateFile), 'utf8')) as Record<string, unknown>;
+  } catch (cause) {
+    throw damaged(`${stateFile} is missing or not JSON`, cause);
+  }
+  if (parsed === null || typeof parsed !== 'object') throw damaged(`${stateFile} is not an object`);
+  const { checksum, ...rest } = parsed;
+  const stored = rest as object as StoredState;
+  if (checksum !== stateDigest(stored)) throw damaged(`${stateFile} does not have the checksum it should`);
+  if (stored.format !== 1) {
+    throw new CheckpointError(`${folder}: format ${String(stored.format)}, this version reads format 1`, {
+      file: folder,
+      code: 'CHECKPOINT_VERSION',
+    });
+  }
+  const { files, ...state } = stored;
+  for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {
+    const file = join(folder, name);
+    const there = await stat(file).then(
+      (found) => found.size,
+      () => undefined,
+    );
+    if (there === undefined) throw damaged(`${name} is missing`);
+    if (there !== bytes) throw damaged(`${name} has ${there} bytes, expected ${bytes}`);
+    if ((await sha256(await readFile(file))) !== expected)
+      throw damaged(`${name} does not have its checksum`);
+  }
+  return { folder, state, files: Object.keys(files) };
+}
+
+/** The newest whole checkpoint of a run, going back past damaged ones. Changes nothing. */
+export async function newestCheckpoint(run: string): Promise<FoundCheckpoint> {
+  const damaged: { folder: string; reason: string }[] = [];
+  for (const step of (await stepsOf(run)).sort((a, b) => b - a)) {
+    const folder = checkpointFolder(run, step);
+    try {
+      return { checkpoint: await openCheckpoint(folder), damaged };
+    } catch (error) {
+      if (!(error instanceof CheckpointError) || error.code !== 'CHECKPOINT_DAMAGED') throw error;
+      damaged.push({ folder, reason: error.message });
+    }
+  }
+  return { checkpoint: undefined, damaged };
+}
+
+/**
+ * Makes the checkpoints of a run ready to be continued: removes what a killed process left half written, and puts
+ * damaged ones aside (`step-….damaged`), so that nothing reads them as the newest.
+ */
+export async function tidyCheckpoints(run: string, damaged: FoundCheckpoint['damaged']): Promise<void> {
+  const above = checkpointsOf(run);
+  const names = await readdir(above).catch(() => []);
+  for (const name of names) {
+    if (strayName.test(name)) await rm(join(above, name), { recursive: true, force: true });
+  }
+  for (const { folder } of damaged) {
+    await rm(`${folder}.damaged`, { recursive: true, force: true });
+    await rename(folder, `${folder}.damaged`);
+  }
+}

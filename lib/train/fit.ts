@@ -1,0 +1,450 @@
+// One training in progress: the loop over steps and epochs. At most two steps are queued at a time, their losses are read
+// without blocking, and the next batch is decoded meanwhile.
+
+import type { Classifier } from '../classify/classifier.ts';
+import { ArgumentError, DataError, NonFiniteLossError } from '../core/errors.ts';
+import type { Batch } from '../data/batch.ts';
+import { checkInteger } from '../data/batch.ts';
+import { createOptimizer } from '../optim/optimizer.ts';
+import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
+import type { Json, RunState } from './checkpoint.ts';
+import { bestOf, type Evaluation } from './evaluate.ts';
+import type { EpochRecord, Scores, StepRecord } from './metrics.ts';
+import {
+  type FitOptions,
+  type FitProgress,
+  isDataset,
+  type TrainerSettings,
+  type TrainingData,
+} from './options.ts';
+import { RunFolder, type TrainedValues } from './runFolder.ts';
+import { type StepOutput, TrainingStep } from './step.ts';
+
+/** What a training has recorded. */
+export interface History {
+  /** Every step of this call of `fit`, in order. */
+  readonly steps: readonly StepRecord[];
+  /** Every epoch of this call of `fit`, in order. */
+  readonly epochs: readonly EpochRecord[];
+  /** Steps done since the start of the run. */
+  readonly step: number;
+}
+
+/** Steps queued on the device beyond the one whose loss is awaited. */
+const stepsInFlight = 2;
+
+interface Pending {
+  readonly step: number;
+  readonly lr: number;
+  readonly labels: Int32Array | Uint8Array;
+  readonly output: StepOutput;
+  readonly values: Promise<readonly [loss: number, logits: Float32Array]>;
+}
+
+/** Waits for `promise`, but no longer than the signal lets it. */
+async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T | 'aborted'> {
+  if (signal === undefined) return promise;
+  if (signal.aborted) {
+    promise.catch(() => undefined);
+    return 'aborted';
+  }
+  return new Promise((resolve, reject) => {
+    const stop = () => resolve('aborted');
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/** A schedule as numbers: what it says at a few places, so that two runs' schedules can be compared. */
+function scheduleProbe({ schedule }: TrainerSettings): number[] {
+  const places = [0, 1, 10, 100, 1000, 10_000, 100_000];
+  return places.map((step) =>
+    schedule({ step, epoch: step / 10, samples: step * 1000, totalSteps: 100_000 }),
+  );
+}
+
+/** Steps in one epoch, where the data say it. */
+export function stepsPerEpoch(data: TrainingData, batchSize: number): number | undefined {
+  if (!isDataset(data)) return undefined;
+  const steps = Math.floor(data.length / batchSize);
+  if (steps === 0) {
+    throw new DataError(`training data: ${data.length} images do not fill one batch of ${batchSize}`, {
+      code: 'TOO_FEW_SAMPLES',
+    });
+  }
+  return steps;
+}
+
+export class Fit implements Disposable {
+  readonly values: TrainedValues;
+  readonly #settings: TrainerSettings;
+  readonly #data: TrainingData;
+  readonly #options: FitOptions;
+  readonly #evaluate: (averaged: boolean, signal: AbortSignal | undefined) => Promise<Evaluation>;
+  readonly #trainingStep: TrainingStep;
+  readonly #perEpoch: number | undefined;
+  readonly #totalSteps: number;
+  readonly #totalEpochs: number;
+  #run: RunFolder | undefined;
+  readonly #steps: StepRecord[] = [];
+  readonly #epochs: EpochRecord[] = [];
+  readonly #pending: Pending[] = [];
+  // Position: see RunState.
+  #step = 0;
+  #epoch = 0;
+  #batch = 0;
+  #samples = 0;
+  #sums = { loss: 0, correct: 0, images: 0 };
+  // Times of the epoch in progress, in milliseconds, and the images trained in them.
+  #trainingTime = 0;
+  #waitingTime = 0;
+  #timedImages = 0;
+
+  constructor(
+    model: Classifier,
+    settings: TrainerSettings,
+    data: TrainingData,
+    options: FitOptions,
+    evaluate: (averaged: boolean, signal: AbortSignal | undefined) => Promise<Evaluation>,
+  ) {
+    this.#settings = settings;
+    this.#data = data;
+    this.#options = options;
+    this.#evaluate = evaluate;
+    const { epochs, steps } = options;
+    if (epochs !== undefined && steps !== undefined) {
+      throw new ArgumentError('fit: expected epochs or steps, got both');
+    }
+    if (epochs !== undefined) checkInteger('epochs', epochs, 1);
+    if (steps !== undefined) checkInteger('steps', steps, 1);
+    checkInteger('keep', options.keep ?? 3, 1);
+    if (options.checkpointEvery !== undefined) checkInteger('checkpointEvery', options.checkpointEvery, 1);
+    if (options.resume === true && options.out === undefined) {
+      throw new ArgumentError('fit: resume needs out, the folder of the run');
+    }
+    if (isDataset(data) && data.classes.length !== model.config.classes) {
+      throw new DataError(
+        `training data: the model has ${model.config.classes} classes, the data ${data.classes.length}`,
+      );
+    }
+    this.#perEpoch = stepsPerEpoch(data, settings.batchSize);
+    this.#totalEpochs = epochs ?? (steps === undefined ? 1 : Number.POSITIVE_INFINITY);
+    this.#totalSteps = steps ?? this.#totalEpochs * (this.#perEpoch ?? Number.POSITIVE_INFINITY);
+
+    const parameters = model.network.trainableParameters();
+    if (parameters.size === 0) throw new ArgumentError('fit: every layer of the model is frozen');
+    const { optimizer, weightDecay, polyak } = settings;
+    this.values = {
+      model,
+      optimizer: createOptimizer(optimizer, parameters, { weightDecay }),
+      polyak: polyak > 0 ? new PolyakAverage(parameters) : undefined,
+    };
+    this.#trainingStep = new TrainingStep({ ...settings, ...this.values });
+  }
+
+  /** What decides the result of the run; a run is resumed only with the same. */
+  #decisive(): RunState['config'] {
+    const { model } = this.values;
+    const { optimizer, weightDecay, polyak, labelSmoothing, loss, classWeights, seed } = this.#settings;
+    const { batchSize, augment, color, shuffle } = this.#settings;
+    const data = this.#data;
+    const frozen = [...model.network.modules()].filter(
+      ([, layer]) => !layer.trainable && Object.keys(layer.ownParameters()).length > 0,
+    );
+    return {
+      arch: model.config.arch,
+      classes: model.config.classes,
+      labels: model.config.labels ?? null,
+      size: model.config.size,
+      options: model.config.options as { readonly [key: string]: Json },
+      optimizer: { name: optimizer.name, ...optimizer.settings },
+      weightDecay,
+      schedule: scheduleProbe(this.#settings),
+      polyak,
+      labelSmoothing,
+      loss,
+      classWeights: classWeights ?? null,
+      seed,
+      batchSize,
+      augment: augment ?? null,
+      color: color ?? null,
+      shuffle,
+      frozen: frozen.map(([path]) => path),
+      images: isDataset(data) ? data.length : null,
+    };
+  }
+
+  /** Trains to the end, or until the signal. Rejects with the signal's reason, after a checkpoint. */
+  async run(config: { readonly [key: string]: Json }): Promise<History> {
+    const { out, resume = false, keep = 3, signal, onNotice } = this.#options;
+    if (out !== undefined) {
+      this.#run = await RunFolder.open(out, {
+        resume,
+        keep,
+        decisive: this.#decisive(),
+        config,
+        notice: onNotice ?? (() => undefined),
+      });
+    }
+    try {
+      if (this.#run?.resumed !== undefined) {
+        await this.#run.restore(this.values);
+        const { state } = this.#run.resumed;
+        this.#step = state.step;
+        this.#epoch = state.epoch;
+        this.#batch = state.batch;
+        this.#samples = state.samples;
+        this.#sums = { ...state.sums };
+      }
+      while (!this.#done()) {
+        const before = this.#step;
+        const ended = await this.#trainEpoch();
+        if (signal?.aborted === true) {
+          await this.#checkpoint();
+          throw signal.reason;
+        }
+        if (ended) await this.#endEpoch(before);
+        else {
+          await this.#checkpoint(); // before the line of the unfinished epoch, which is not part of a longer run
+          await this.#report(this.#epoch + this.#fractionOfEpoch());
+        }
+      }
+      return { steps: this.#steps, epochs: this.#epochs, step: this.#step };
+    } finally {
+      await this.#drain().catch(() => undefined); // an error of its own is on its way already
+      await this.#run?.close();
+    }
+  }
+
+  #done(): boolean {
+    return this.#step >= this.#totalSteps || this.#epoch >= this.#totalEpochs;
+  }
+
+  #fractionOfEpoch(): number {
+    if (this.#perEpoch === undefined) return 0;
+    return Math.round((this.#batch / this.#perEpoch) * 1e4) / 1e4;
+  }
+
+  /** The batches of the epoch in progress, from the next one on. */
+  #batches(): AsyncIterable<Batch> {
+    const { batchSize, seed, shuffle, augment, color, workers } = this.#settings;
+    const { signal } = this.#options;
+    if (!isDataset(this.#data)) return this.#data;
+    return this.#data.batches({
+      batchSize,
+      epoch: this.#epoch,
+      seed,
+      shuffle,
+      startBatch: this.#batch,
+      dropLast: true,
+      ...(augment === undefined ? {} : { augment }),
+      ...(color === undefined ? {} : { color }),
+      ...(workers === undefined ? {} : { workers }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  /** Trains on the rest of the epoch. Gives false if it was left before its end: aborted, or enough steps. */
+  async #trainEpoch(): Promise<boolean> {
+    const { checkpointEvery, signal } = this.#options;
+    const batches = this.#batches()[Symbol.asyncIterator]();
+    // One's own batches cannot start in the middle: those that are done are passed over.
+    let passOver = isDataset(this.#data) ? 0 : this.#batch;
+    let ended = false;
+    this.#trainingTime = this.#waitingTime = this.#timedImages = 0;
+    try {
+      let since = performance.now();
+      while (this.#step < this.#totalSteps) {
+        const asked = performance.now();
+        const next = await this.#nextBatch(batches);
+        this.#waitingTime += performance.now() - asked;
+        if (next === 'aborted') break;
+        if (next === 'end') {
+          ended = true;
+          break;
+        }
+        if (passOver > 0) {
+          passOver -= 1;
+          continue;
+        }
+        this.#submit(next);
+        while (this.#pending.length >= stepsInFlight) await this.#settle();
+        const now = performance.now();
+        this.#trainingTime += now - since;
+        since = now;
+        const atEpochEnd = this.#batch === this.#perEpoch || this.#step === this.#totalSteps;
+        if (checkpointEvery !== undefined && this.#step % checkpointEvery === 0 && !atEpochEnd) {
+          await this.#checkpoint();
+          since = performance.now();
+        }
+        if (signal?.aborted === true) break;
+      }
+      await this.#drain();
+      this.#trainingTime += performance.now() - since;
+    } finally {
+      if (!ended) await batches.return?.();
+    }
+    return ended || this.#batch === this.#perEpoch;
+  }
+
+  async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch | 'end' | 'aborted'> {
+    const { signal } = this.#options;
+    try {
+      const next = await unlessAborted(batches.next(), signal);
+      if (next === 'aborted') return 'aborted';
+      return next.done === true ? 'end' : next.value;
+    } catch (error) {
+      if (signal?.aborted === true) return 'aborted';
+      throw error;
+    }
+  }
+
+  /** Queues one step. */
+  #submit(batch: Batch): void {
+    const { schedule, polyak } = this.#settings;
+    const lr = schedule({
+      step: this.#step,
+      epoch: this.#epoch + (this.#perEpoch === undefined ? 0 : this.#batch / this.#perEpoch),
+      samples: this.#samples,
+      totalSteps: this.#totalSteps,
+    });
+    const output = this.#trainingStep.run(batch, {
+      step: this.#step + 1,
+      lr,
+      polyakDecay: polyakDecay(polyak, this.#step),
+    });
+    const values = Promise.all([output.loss.item(), output.logits.data() as Promise<Float32Array>]);
+    values.catch(() => undefined); // it is reported when its turn comes
+    this.#step += 1;
+    this.#batch += 1;
+    this.#samples += batch.shape[0];
+    this.#pending.push({ step: this.#step, lr, labels: batch.labels, output, values });
+  }
+
+  /** Waits for the oldest queued step and books it. */
+  async #settle(): Promise<void> {
+    const { step, lr, labels, output, values } = this.#pending.shift() as Pending;
+    let loss: number;
+    let logits: Float32Array;
+    try {
+      [loss, logits] = await values;
+    } finally {
+      output.loss.dispose();
+      output.logits.dispose();
+    }
+    if (!Number.isFinite(loss)) {
+      const last = this.#run?.lastCheckpoint;
+      throw new NonFiniteLossError(
+        `step ${step}: the loss is ${loss}; a smaller learning rate may help` +
+          (last === undefined ? '' : ` (the last checkpoint is ${last})`),
+        step,
+      );
+    }
+    const width = this.values.model.config.classes;
+    const n = logits.length / width;
+    this.#sums.loss += loss * n;
+    this.#sums.images += n;
+    this.#timedImages += n;
+    for (let i = 0; i < n; i++) {
+      const best = bestOf(logits.subarray(i * width, (i + 1) * width), 1)[0] as number;
+      const right = labels instanceof Int32Array ? labels[i] === best : labels[i * width + best] === 1;
+      if (right) this.#sums.correct += 1;
+    }
+    const record: StepRecord = { step, loss, lr };
+    this.#steps.push(record);
+    if (step % this.#settings.logEvery === 0) this.#run?.metrics.write(record);
+    this.#options.onStep?.(record, this.#progress(step));
+  }
+
+  /** Waits for all queued steps. */
+  async #drain(): Promise<void> {
+    let failure: { error: unknown } | undefined;
+    while (this.#pending.length > 0) {
+      try {
+        await this.#settle();
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  #progress(step: number): FitProgress {
+    const { loss, correct, images } = this.#sums;
+    const seconds = this.#trainingTime / 1000;
+    return {
+      step,
+      totalSteps: this.#totalSteps,
+      stepsPerEpoch: this.#perEpoch,
+      epoch: this.#epoch + 1,
+      imagesPerSecond: seconds > 0 ? this.#timedImages / seconds : 0,
+      loss: images > 0 ? loss / images : 0,
+      top1: images > 0 ? correct / images : 0,
+      dataWait: this.#trainingTime > 0 ? this.#waitingTime / this.#trainingTime : 0,
+      skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
+    };
+  }
+
+  async #checkpoint(): Promise<void> {
+    await this.#drain();
+    await this.#run?.save(this.values, {
+      step: this.#step,
+      epoch: this.#epoch,
+      batch: this.#batch,
+      samples: this.#samples,
+      sums: this.#sums,
+      config: this.#decisive(),
+    });
+  }
+
+  /** Evaluates, writes the epoch's line and goes on to the next epoch, with a checkpoint. */
+  async #endEpoch(stepBefore: number): Promise<void> {
+    const { signal } = this.#options;
+    if (this.#batch === 0 && this.#step === stepBefore) {
+      throw new DataError('training data: the batches have come to an end');
+    }
+    try {
+      await this.#report(this.#epoch + 1);
+    } catch (error) {
+      if (signal?.aborted === true) await this.#checkpoint(); // this epoch's evaluation comes first when it goes on
+      throw error;
+    }
+    this.#epoch += 1;
+    this.#batch = 0;
+    this.#sums = { loss: 0, correct: 0, images: 0 };
+    await this.#checkpoint();
+  }
+
+  /** Evaluates and writes the line of an epoch, or of the part of it that was trained. */
+  async #report(epoch: number): Promise<void> {
+    const { validation, signal } = this.#options;
+    const { loss, top1, imagesPerSecond, dataWait } = this.#progress(this.#step);
+    const scores = async (averaged: boolean): Promise<Scores> => {
+      const found = await this.#evaluate(averaged, signal);
+      const { top1, top5, loss, map } = found;
+      return { top1, top5, loss, ...(map === undefined ? {} : { map: map.value }) };
+    };
+    const record: EpochRecord = {
+      epoch,
+      train: { loss, top1 },
+      ...(validation === undefined ? {} : { validation: await scores(false) }),
+      ...(validation === undefined || this.values.polyak === undefined
+        ? {}
+        : { validation_average: await scores(true) }),
+      images_per_second: imagesPerSecond,
+      data_wait: dataWait,
+    };
+    this.#epochs.push(record);
+    this.#run?.metrics.write(record);
+    this.#options.onEpoch?.(record, this.#progress(this.#step));
+  }
+
+  /** Frees the compiled step and the optimizer's state; the average stays. */
+  [Symbol.dispose](): void {
+    this.#trainingStep[Symbol.dispose]();
+    this.values.optimizer.dispose();
+  }
+}

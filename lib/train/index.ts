@@ -1,0 +1,24 @@
+// Training: the trainer, evaluation, metrics and checkpoints.
+
+export {
+  type Checkpoint,
+  type FoundCheckpoint,
+  type Json,
+  newestCheckpoint,
+  openCheckpoint,
+  type RunState,
+} from './checkpoint.ts';
+export {
+  bestOf,
+  type ClassScores,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type LossKind,
+  type MeanAveragePrecision,
+} from './evaluate.ts';
+export type { History } from './fit.ts';
+export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
+export type { FitOptions, FitProgress, Precision, TrainerOptions, TrainingData } from './options.ts';
+export { readRunConfig } from './runFolder.ts';
+export { Trainer } from './trainer.ts';

@@ -1,0 +1,105 @@
+// metrics.jsonl: one line per logged step, one per epoch; cut back to a checkpoint when a run is continued.
+
+import { type FileHandle, open } from 'node:fs/promises';
+import { writeError } from './checkpoint.ts';
+
+/** A logged step. */
+export interface StepRecord {
+  /** From 1. */
+  readonly step: number;
+  /** Mean loss of the batch before this step's update, without weight decay. */
+  readonly loss: number;
+  /** Learning rate of the update. */
+  readonly lr: number;
+}
+
+/** Accuracies are fractions; `loss` is the mean over the images, without label smoothing and weight decay. */
+export interface Scores {
+  readonly top1: number;
+  readonly top5: number;
+  readonly loss: number;
+  /** For many labels at once: mean average precision. */
+  readonly map?: number;
+}
+
+/** What is said after an epoch, and at the end of a run. */
+export interface EpochRecord {
+  /** Epochs done: 1, 2, …; a fraction where the run ends within one. */
+  readonly epoch: number;
+  /** Means over the epoch's steps, each before its update and with augmentation and dropout. */
+  readonly train: { readonly loss: number; readonly top1: number };
+  readonly validation?: Scores;
+  /** The same of the Polyak average. */
+  readonly validation_average?: Scores;
+  /** Of training alone; evaluation and checkpoints do not count. */
+  readonly images_per_second: number;
+  /** Fraction of the training time spent waiting for batches. */
+  readonly data_wait: number;
+}
+
+export type MetricsLine = StepRecord | EpochRecord;
+
+/** The file, open for appending. Lines are written in order, without blocking. */
+export class MetricsLog {
+  readonly #file: string;
+  readonly #handle: FileHandle;
+  #bytes: number;
+  #last: Promise<void> = Promise.resolve();
+  #error: unknown;
+  #cut = false;
+
+  private constructor(file: string, handle: FileHandle, bytes: number) {
+    this.#file = file;
+    this.#handle = handle;
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Opens or makes the file. What is behind its first `keepBytes` bytes goes when the first line is written, so that
+   * resuming a run that is finished takes nothing away.
+   */
+  static async open(file: string, keepBytes: number): Promise<MetricsLog> {
+    try {
+      const handle = await open(file, 'a');
+      return new MetricsLog(file, handle, Math.min(keepBytes, (await handle.stat()).size));
+    } catch (error) {
+      throw writeError(file, error);
+    }
+  }
+
+  /** Length with everything written so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  write(line: MetricsLine): void {
+    const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
+    const keep = this.#cut ? undefined : this.#bytes;
+    this.#cut = true;
+    this.#bytes += bytes.byteLength;
+    this.#last = this.#last.then(async () => {
+      if (this.#error !== undefined) return;
+      try {
+        if (keep !== undefined) await this.#handle.truncate(keep);
+        await this.#handle.writeFile(bytes);
+      } catch (error) {
+        this.#error = error; // said at the next flush
+      }
+    });
+  }
+
+  /** Waits until everything is on the disk. @throws CheckpointError if it could not be written */
+  async flush(): Promise<void> {
+    await this.#last;
+    if (this.#error !== undefined) throw writeError(this.#file, this.#error);
+    await this.#handle.sync();
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.#handle.close();
+    }
+  }
+}

@@ -1,0 +1,185 @@
+// Options of training: what may be said, what holds if nothing is said, and what is refused.
+
+import { isDeviceName } from '../backend/devices.ts';
+import { ArgumentError, UnsupportedError } from '../core/errors.ts';
+import { seedKey } from '../core/philox.ts';
+import type { Batch, Dataset } from '../data/batch.ts';
+import { type Augmentation, checkAugmentation, checkInteger } from '../data/batch.ts';
+import { type OptimizerSpec, sgd } from '../optim/optimizer.ts';
+import { constant, type Schedule } from '../optim/schedule.ts';
+import type { Json } from './checkpoint.ts';
+import type { LossKind } from './evaluate.ts';
+import type { EpochRecord, StepRecord } from './metrics.ts';
+
+/** Types of number to compute with; `auto` is fp32 on a CPU. */
+export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16';
+
+/** Options of a trainer. */
+export interface TrainerOptions {
+  /** `auto`, `cpu`, `cuda`, `cuda:<n>` or `reference`. Default `auto`. */
+  readonly device?: string;
+  /** CPU threads; default: all that the process may use. */
+  readonly threads?: number;
+  /** Only algorithms that give the same bits every time. Default false. */
+  readonly deterministic?: boolean;
+  /** Default `auto`. */
+  readonly precision?: Precision;
+  /** Default: `sgd({ momentum: 0.9 })`. */
+  readonly optimizer?: OptimizerSpec;
+  /** L2 penalty λ: adds λw to the gradient of convolution and dense kernels only. Default 0. */
+  readonly weightDecay?: number;
+  /** Default: constant 0.045. */
+  readonly schedule?: Schedule;
+  /** Decay of the Polyak average, in force as min(polyak, (1 + n) / (10 + n)) at update n; 0: none. Default 0.9999. */
+  readonly polyak?: number;
+  /** Default 0. */
+  readonly labelSmoothing?: number;
+  /** Default 'softmax'; 'sigmoid' for many labels per image. */
+  readonly loss?: LossKind;
+  /** Weight of each class in the loss, by label: loss = Σ weight[label] · loss / n, as Keras. Default: all 1. */
+  readonly classWeights?: readonly number[];
+  /** Enters first weights, order, augmentation and dropout. From 0 to 2^53 - 1. Default 0. */
+  readonly seed?: number;
+  /** Images per step. Default 32. */
+  readonly batchSize?: number;
+  /** Random changes to training images. Default: what the data set was made with. */
+  readonly augment?: Augmentation;
+  /** Random colour of training images. Default: what the data set was made with. */
+  readonly color?: boolean;
+  /** Whether the order changes at random each epoch. Default true. */
+  readonly shuffle?: boolean;
+  /** Images decoded at the same time. Default: by the number of processors. Changes no result. */
+  readonly workers?: number;
+  /** 'compiled': a step is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
+  readonly mode?: 'compiled' | 'eager';
+  /** Steps between lines of metrics.jsonl. Default 10. */
+  readonly logEvery?: number;
+}
+
+/** Options of one training. */
+export interface FitOptions {
+  /** Evaluated after each epoch and at the end, raw and averaged. */
+  readonly validation?: Dataset;
+  /** How long to train: one of the two, counted from the start of the run also when it is resumed. Default: 1 epoch. */
+  readonly epochs?: number;
+  readonly steps?: number;
+  /** Folder of the run: config.json, metrics.jsonl, checkpoints. Default: nothing is written. */
+  readonly out?: string;
+  /** Goes on from the newest whole checkpoint in `out`, exactly where it stopped. Default false. */
+  readonly resume?: boolean;
+  /** Steps between checkpoints, beside those after each epoch and at the end. Default: none. */
+  readonly checkpointEvery?: number;
+  /** Newest checkpoints that are kept. Default 3. */
+  readonly keep?: number;
+  /** Put into config.json beside what the trainer knows. */
+  readonly config?: { readonly [key: string]: Json };
+  /** Stops at the next step, with a checkpoint if `out` is set; `fit` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Called for every step, in order, once its loss is known: one or two steps later. */
+  readonly onStep?: (record: StepRecord, progress: FitProgress) => void;
+  readonly onEpoch?: (record: EpochRecord, progress: FitProgress) => void;
+  /** Called with what a person should know: a damaged checkpoint passed over, where a run continues. */
+  readonly onNotice?: (message: string) => void;
+}
+
+/** Where a training is. */
+export interface FitProgress {
+  readonly step: number;
+  readonly totalSteps: number;
+  /** Undefined where the data do not say how many batches they have. */
+  readonly stepsPerEpoch: number | undefined;
+  /** Epoch in progress, from 1. */
+  readonly epoch: number;
+  /** Over the epoch so far. */
+  readonly imagesPerSecond: number;
+  readonly loss: number;
+  readonly top1: number;
+  /** Fraction of the epoch's training time spent waiting for batches. */
+  readonly dataWait: number;
+  /** Images left out so far because they cannot be read. */
+  readonly skipped: number;
+}
+
+/** What to train on: a data set, or batches of one's own; one iteration over them is an epoch. */
+export type TrainingData = Dataset | AsyncIterable<Batch>;
+
+export const isDataset = (data: TrainingData): data is Dataset => 'batches' in data;
+
+/** {@link TrainerOptions}, checked and complete. */
+export interface TrainerSettings
+  extends Required<Omit<TrainerOptions, 'threads' | 'classWeights' | 'augment' | 'color' | 'workers'>> {
+  readonly threads: number | undefined;
+  readonly classWeights: readonly number[] | undefined;
+  readonly augment: Augmentation | undefined;
+  readonly color: boolean | undefined;
+  readonly workers: number | undefined;
+}
+
+function fraction(name: string, value: number): number {
+  if (!(value >= 0 && value < 1))
+    throw new ArgumentError(`${name}: expected a number in [0, 1), got ${value}`);
+  return value;
+}
+
+function oneOf<T extends string>(name: string, value: T, accepted: readonly T[]): T {
+  if (!accepted.includes(value)) {
+    throw new ArgumentError(`${name}: expected one of ${accepted.join(', ')}, got ${JSON.stringify(value)}`);
+  }
+  return value;
+}
+
+/** Checks the options and fills in what is not said. @throws ArgumentError, UnsupportedError */
+export function trainerSettings(options: TrainerOptions, classes: number): TrainerSettings {
+  const device = options.device ?? 'auto';
+  if (!isDeviceName(device)) {
+    throw new ArgumentError(
+      `device: expected auto, cpu, cuda, cuda:<n> or reference, got ${JSON.stringify(device)}`,
+    );
+  }
+  const precision = oneOf('precision', options.precision ?? 'auto', ['auto', 'fp32', 'bf16', 'fp16']);
+  if (precision === 'bf16' || precision === 'fp16') {
+    throw new UnsupportedError(
+      `precision: ${precision} is not available on this device; expected auto or fp32`,
+    );
+  }
+  const weightDecay = options.weightDecay ?? 0;
+  if (!(weightDecay >= 0 && weightDecay < Number.POSITIVE_INFINITY)) {
+    throw new ArgumentError(`weightDecay: expected a number of at least 0, got ${weightDecay}`);
+  }
+  const { classWeights } = options;
+  const loss = oneOf('loss', options.loss ?? 'softmax', ['softmax', 'sigmoid']);
+  if (classWeights !== undefined) {
+    if (loss === 'sigmoid') throw new ArgumentError("classWeights: they need loss 'softmax', got 'sigmoid'");
+    if (
+      classWeights.length !== classes ||
+      classWeights.some((weight) => !(weight >= 0 && weight < Infinity))
+    ) {
+      throw new ArgumentError(
+        `classWeights: expected ${classes} numbers of at least 0, got [${classWeights.join(', ')}]`,
+      );
+    }
+  }
+  const seed = options.seed ?? 0;
+  seedKey(seed);
+  return {
+    device,
+    threads: options.threads,
+    deterministic: options.deterministic ?? false,
+    precision,
+    optimizer: options.optimizer ?? sgd({ momentum: 0.9 }),
+    weightDecay,
+    schedule: options.schedule ?? constant(0.045),
+    polyak: fraction('polyak', options.polyak ?? 0.9999),
+    labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
+    loss,
+    classWeights,
+    seed,
+    batchSize: checkInteger('batchSize', options.batchSize ?? 32, 1),
+    augment: options.augment === undefined ? undefined : checkAugmentation(options.augment),
+    color: options.color,
+    shuffle: options.shuffle ?? true,
+    workers: options.workers,
+    mode: oneOf('mode', options.mode ?? 'compiled', ['compiled', 'eager']),
+    logEvery: checkInteger('logEvery', options.logEvery ?? 10, 1),
+  };
+}

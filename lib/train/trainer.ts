@@ -1,0 +1,130 @@
+// Trainer: a classifier, how it is trained, and where. Knows data sets and optimizers, and no op.
+
+import { openDevice } from '../backend/devices.ts';
+import type { Classifier } from '../classify/classifier.ts';
+import { ArgumentError } from '../core/errors.ts';
+import type { Dataset } from '../data/batch.ts';
+import type { PolyakAverage } from '../optim/polyak.ts';
+import { type Evaluation, evaluate } from './evaluate.ts';
+import { Fit, type History } from './fit.ts';
+import {
+  type FitOptions,
+  isDataset,
+  type TrainerOptions,
+  type TrainerSettings,
+  type TrainingData,
+  trainerSettings,
+} from './options.ts';
+
+/**
+ * Trains and evaluates a classifier.
+ *
+ * The printed loss is the mean over the batch before the update, without weight decay. Frozen layers
+ * (`model.network.module(path).trainable = false`) get no gradient and no update, and their normalization uses its
+ * running statistics; what is frozen is looked up when `fit` is called, so a head can be trained first and then everything.
+ */
+export class Trainer implements Disposable {
+  readonly model: Classifier;
+  readonly settings: TrainerSettings;
+  #average: PolyakAverage | undefined;
+
+  /** @throws ArgumentError for an option out of range; UnsupportedError for a precision that there is not */
+  constructor(model: Classifier, options: TrainerOptions = {}) {
+    this.model = model;
+    this.settings = trainerSettings(options, model.config.classes);
+  }
+
+  /**
+   * Trains. Every call is a training of its own: it starts from the weights that the model has, with a fresh optimizer
+   * and average, unless it resumes a run. The model takes the data's class names, if it has none, and their image size.
+   *
+   * @param data a data set, or one's own batches; one iteration over them is an epoch
+   * @returns what was recorded
+   * @throws LoadError if the device cannot be used; NonFiniteLossError; DataError, CheckpointError; the signal's reason
+   */
+  async fit(data: TrainingData, options: FitOptions = {}): Promise<History> {
+    options.signal?.throwIfAborted();
+    this.#place();
+    if (isDataset(data)) this.#learnFrom(data);
+    this.#average?.dispose();
+    this.#average = undefined;
+    const { validation } = options;
+    using fit = new Fit(this.model, this.settings, data, options, (averaged, signal) =>
+      this.#evaluate(validation as Dataset, averaged, signal),
+    );
+    this.#average = fit.values.polyak;
+    const { device, threads, deterministic, precision, mode, logEvery } = this.settings;
+    const { epochs, steps, keep = 3, checkpointEvery } = options;
+    return await fit.run({
+      ...options.config,
+      epochs: epochs ?? null,
+      steps: steps ?? null,
+      keep,
+      checkpointEvery: checkpointEvery ?? null,
+      device,
+      backend: this.model.backend.name,
+      backendDetails: this.model.backend.details,
+      threads: threads ?? null,
+      deterministic,
+      precision: precision === 'auto' ? 'fp32' : precision,
+      mode,
+      logEvery,
+    });
+  }
+
+  /**
+   * Evaluates the model on every readable image, exactly once.
+   * @param options averaged: the Polyak average of the last `fit` in place of the weights, with the running statistics
+   *   as they are. Default false.
+   */
+  async evaluate(
+    data: Dataset,
+    options: { averaged?: boolean; signal?: AbortSignal } = {},
+  ): Promise<Evaluation> {
+    this.#place();
+    return this.#evaluate(data, options.averaged ?? false, options.signal);
+  }
+
+  async #evaluate(data: Dataset, averaged: boolean, signal: AbortSignal | undefined): Promise<Evaluation> {
+    const { batchSize, loss, workers } = this.settings;
+    const body = () =>
+      evaluate(this.model, data, {
+        batchSize,
+        loss,
+        ...(workers === undefined ? {} : { workers }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    if (!averaged) return body();
+    if (this.#average === undefined) {
+      throw new ArgumentError('evaluate: there is no average; train with polyak above 0 first');
+    }
+    return this.#average.during(body);
+  }
+
+  /** Puts the model where it is trained. */
+  #place(): void {
+    const { device, threads, deterministic, seed } = this.settings;
+    this.model.to(openDevice(device, { deterministic, ...(threads === undefined ? {} : { threads }) }), {
+      seed,
+    });
+  }
+
+  #learnFrom(data: Dataset): void {
+    const { labels, classes } = this.model.config;
+    const named = labels === undefined && data.classes.length === classes;
+    this.model.configure({
+      ...(named ? { labels: data.classes } : {}),
+      ...(data.size === undefined ? {} : { size: data.size }),
+    });
+  }
+
+  /** Frees the average. The model is its owner's. */
+  dispose(): void {
+    this.#average?.dispose();
+    this.#average = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
