@@ -1,0 +1,239 @@
+// Convolution and its two gradients by oneDNN: NHWC images, weights [o, kh, kw, c/groups] at the interface.
+//
+// oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the convolution.
+#include <cstring>
+
+#include "matmul.h"
+#include "op.h"
+#include "primitive.h"
+#include "window.h"
+
+namespace dw::cpu {
+namespace {
+
+// The shapes of one convolution, whichever of its tensors is the output.
+struct Convolution {
+  int64_t n, h, w, c, o, oh, ow, kernelH, kernelW, groups;
+  Window window;
+  int64_t dilationH, dilationW;
+
+  bool empty() const { return n == 0; }
+  // A product of matrices: every pixel by itself.
+  bool pointwise() const {
+    return kernelH == 1 && kernelW == 1 && groups == 1 && window.strideH == 1 && window.strideW == 1 && oh == h &&
+           ow == w && window.top == 0 && window.left == 0;
+  }
+  int64_t pixels() const { return n * oh * ow; }
+
+  onednn::Geometry geometry() const {
+    return {{window.strideH, window.strideW},
+            {dilationH, dilationW},
+            {window.top, window.left},
+            {window.bottom, window.right}};
+  }
+};
+
+constexpr uint32_t kAttributes = kWindowAttributes + 3;
+
+Convolution readConvolution(const Node& node, const dw_aval& x, const dw_aval& w, const dw_aval& y) {
+  node.expectFloats();
+  for (const dw_aval* aval : {&x, &w, &y}) node.expectRank(*aval, 4);
+  Convolution conv = {};
+  conv.n = x.dims[0], conv.h = x.dims[1], conv.w = x.dims[2], conv.c = x.dims[3];
+  conv.o = w.dims[0], conv.kernelH = w.dims[1], conv.kernelW = w.dims[2];
+  conv.oh = y.dims[1], conv.ow = y.dims[2];
+  conv.window = readWindow(node, 0);
+  conv.dilationH = node.integer(kWindowAttributes, 1);
+  conv.dilationW = node.integer(kWindowAttributes + 1, 1);
+  conv.groups = node.integer(kWindowAttributes + 2, 1);
+  node.expectShape(y, {conv.n, conv.oh, conv.ow, conv.o});
+  if (conv.o < 1 || conv.c < 1 || conv.h < 1 || conv.w < 1 || conv.kernelH < 1 || conv.kernelW < 1)
+    node.invalid("an extent other than the batch is 0");
+  if (conv.c % conv.groups != 0 || conv.o % conv.groups != 0 || w.dims[3] != conv.c / conv.groups)
+    node.invalid("%lld groups do not divide %lld input and %lld output channels with weights of %lld",
+                 static_cast<long long>(conv.groups), static_cast<long long>(conv.c), static_cast<long long>(conv.o),
+                 static_cast<long long>(w.dims[3]));
+  const Window& window = conv.window;
+  checkExtent(node, conv.h, window.top, window.bottom, (conv.kernelH - 1) * conv.dilationH + 1, window.strideH,
+              conv.oh);
+  checkExtent(node, conv.w, window.left, window.right, (conv.kernelW - 1) * conv.dilationW + 1, window.strideW,
+              conv.ow);
+  return conv;
+}
+
+Convolution readForward(const Node& node) {
+  node.expect(2, 1, kAttributes);
+  return readConvolution(node, node.input(0), node.input(1), node.output(0));
+}
+
+Convolution readInputGrad(const Node& node) {
+  node.expect(2, 1, kAttributes + 2);
+  return readConvolution(node, node.output(0), node.input(1), node.input(0));
+}
+
+Convolution readWeightGrad(const Node& node) {
+  node.expect(2, 1, kAttributes + 2);
+  return readConvolution(node, node.input(0), node.output(0), node.input(1));
+}
+
+onednn::Desc describeImage(int64_t n, int64_t h, int64_t w, int64_t c) {
+  return onednn::Desc({n, c, h, w}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::nhwc);
+}
+
+dnnl::memory::dims weightDims(const Convolution& conv) {
+  if (conv.groups == 1) return {conv.o, conv.c, conv.kernelH, conv.kernelW};
+  return {conv.groups, conv.o / conv.groups, conv.c / conv.groups, conv.kernelH, conv.kernelW};
+}
+
+// The weights as they are at the interface.
+onednn::Desc describeWeights(const Convolution& conv) {
+  const int64_t c = conv.c / conv.groups, column = c, row = conv.kernelW * c, filter = conv.kernelH * row;
+  if (conv.groups == 1)
+    return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32, dnnl::memory::dims{filter, 1, row, column});
+  return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32,
+                      dnnl::memory::dims{conv.o / conv.groups * filter, filter, 1, row, column});
+}
+
+onednn::Desc anyWeights(const Convolution& conv) {
+  return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
+}
+
+dnnl::convolution_forward::primitive_desc forwardDescriptor(const dw_device& device, const Convolution& conv) {
+  return onednn::convolutionForward(device.engine, describeImage(conv.n, conv.h, conv.w, conv.c), anyWeights(conv),
+                                    describeImage(conv.n, conv.oh, conv.ow, conv.o), conv.geometry(),
+                                    userScratchpad());
+}
+
+// A convolution that reads weights: forward, and the input gradient.
+class WithWeights final : public dw_kernel {
+ public:
+  template <class Descriptor>
+  WithWeights(dw_device& device, const Convolution& conv, const Descriptor& descriptor, int from, int to,
+              const onednn::Desc& fromDesc, const onednn::Desc& toDesc)
+      : implementation_(descriptor.impl_info_str()) {
+    WorkspaceLayout layout;
+    const onednn::Desc here = describeWeights(conv), there = descriptor.weights_desc();
+    convolution_ = Primitive(device, descriptor, layout);
+    convolution_.add(device, from, fromDesc);
+    convolution_.add(device, DNNL_ARG_WEIGHTS, there);
+    convolution_.add(device, to, toDesc);
+    if (there != here) {
+      weights_ = layout.place(there.get_size());
+      reorder_ = Primitive(device, reorderDescriptor(device, here, there), layout);
+      reorder_.add(device, DNNL_ARG_FROM, here);
+      reorder_.add(device, DNNL_ARG_TO, there);
+    }
+    workspace = layout.size();
+  }
+
+  void run(const Launch& launch) override {
+    const void* weights = launch.inputs[1];
+    if (reorder_) {
+      void* reordered = static_cast<char*>(launch.workspace) + weights_;
+      reorder_.at(1, weights);
+      reorder_.at(2, reordered);
+      reorder_.run(launch.device, launch.workspace);
+      weights = reordered;
+    }
+    convolution_.at(1, launch.inputs[0]);
+    convolution_.at(2, weights);
+    convolution_.at(3, launch.outputs[0]);
+    convolution_.run(launch.device, launch.workspace);
+  }
+
+  const char* implementation() const override { return implementation_; }
+
+ private:
+  Primitive convolution_, reorder_;
+  size_t weights_ = 0;
+  const char* implementation_;
+};
+
+// The weight gradient: the convolution first, then its result in the interface's layout.
+class WeightGrad final : public dw_kernel {
+ public:
+  WeightGrad(dw_device& device, const Convolution& conv) {
+    const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
+    const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
+    const auto descriptor =
+        onednn::convolutionBackwardWeights(device.engine, x, anyWeights(conv), g, conv.geometry(), userScratchpad(),
+                                           forwardDescriptor(device, conv));
+    implementation_ = descriptor.impl_info_str();
+    WorkspaceLayout layout;
+    const onednn::Desc here = describeWeights(conv), there = descriptor.diff_weights_desc();
+    convolution_ = Primitive(device, descriptor, layout);
+    convolution_.add(device, DNNL_ARG_SRC, x);
+    convolution_.add(device, DNNL_ARG_DIFF_DST, g);
+    convolution_.add(device, DNNL_ARG_DIFF_WEIGHTS, there);
+    if (there != here) {
+      weights_ = layout.place(there.get_size());
+      reorder_ = Primitive(device, reorderDescriptor(device, there, here), layout);
+      reorder_.add(device, DNNL_ARG_FROM, there);
+      reorder_.add(device, DNNL_ARG_TO, here);
+    }
+    workspace = layout.size();
+  }
+
+  void run(const Launch& launch) override {
+    void* gradient = reorder_ ? static_cast<char*>(launch.workspace) + weights_ : launch.outputs[0];
+    convolution_.at(1, launch.inputs[0]);
+    convolution_.at(2, launch.inputs[1]);
+    convolution_.at(3, gradient);
+    convolution_.run(launch.device, launch.workspace);
+    if (!reorder_) return;
+    reorder_.at(1, gradient);
+    reorder_.at(2, launch.outputs[0]);
+    reorder_.run(launch.device, launch.workspace);
+  }
+
+  const char* implementation() const override { return implementation_; }
+
+ private:
+  Primitive convolution_, reorder_;
+  size_t weights_ = 0;
+  const char* implementation_;
+};
+
+KernelPointer prepareForward(dw_device& device, const Node& node) {
+  const Convolution conv = readForward(node);
+  if (conv.empty()) return makeKernel([](const Launch&) {});
+  return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC, DNNL_ARG_DST,
+                                       describeImage(conv.n, conv.h, conv.w, conv.c),
+                                       describeImage(conv.n, conv.oh, conv.ow, conv.o));
+}
+
+KernelPointer prepareInputGrad(dw_device& device, const Node& node) {
+  const Convolution conv = readInputGrad(node);
+  if (conv.empty()) return makeKernel([](const Launch&) {});
+  const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
+  const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
+  const auto descriptor =
+      onednn::convolutionBackwardData(device.engine, x, anyWeights(conv), g, conv.geometry(), userScratchpad(),
+                                      forwardDescriptor(device, conv));
+  return std::make_unique<WithWeights>(device, conv, descriptor, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, g, x);
+}
+
+// Measured on Zen 4 (AVX-512, oneDNN 2.6.3): with few pixels for its channels a pointwise weight gradient is faster as
+// a product of matrices (728 to 728 channels on 2,888 pixels: 30 ms against 36 ms of one core), with many as a
+// convolution (128 to 128 on 172,872: 66 against 55). The other two directions are never slower as a convolution.
+bool productIsFaster(const Convolution& conv) { return conv.pixels() < 8 * std::max(conv.c, conv.o); }
+
+KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
+  const Convolution conv = readWeightGrad(node);
+  if (conv.empty()) {
+    return makeKernel([count = elements(node.output(0))](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
+  }
+  if (conv.pointwise() && productIsFaster(conv))
+    return prepareProduct(device, {conv.o, conv.pixels(), true}, 1, {conv.pixels(), conv.c, false}, 0);
+  return std::make_unique<WeightGrad>(device, conv);
+}
+
+}  // namespace
+
+extern const Op op_conv2d, op_conv2dInputGrad, op_conv2dWeightGrad;
+
+const Op op_conv2d = {[](const Node& node) { readForward(node); }, prepareForward};
+const Op op_conv2dInputGrad = {[](const Node& node) { readInputGrad(node); }, prepareInputGrad};
+const Op op_conv2dWeightGrad = {[](const Node& node) { readWeightGrad(node); }, prepareWeightGrad};
+
+}  // namespace dw::cpu

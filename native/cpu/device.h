@@ -1,0 +1,52 @@
+// The CPU as a device: oneDNN's engine, the chosen instruction set, and how loops are divided among threads.
+#ifndef DEPTHWISE_CPU_DEVICE_H
+#define DEPTHWISE_CPU_DEVICE_H
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "onednn.h"
+
+struct dw_device {
+  dnnl::engine engine;
+  dnnl::stream stream;
+  int threads;
+  const dw::cpu::Kernels* kernels;
+
+  // The number of threads is a property of the calling thread in OpenMP, so each call into the device sets it anew.
+  void useThreads() const { omp_set_num_threads(threads); }
+};
+
+namespace dw::cpu {
+
+// Cores that this process may use: its affinity mask, and the quota of its control group.
+int availableCores();
+
+// Elements below which waking the other threads costs more than it saves (about 5 us of one core).
+constexpr int64_t kSerialElements = 16384;
+
+// Runs function(begin, end) over [0, count), one contiguous part per thread; serially if the work is small.
+// `cost` is the number of elements that one index stands for. The team always has all threads: libgomp ends
+// threads when a team shrinks and makes new ones when it grows again.
+template <class Function>
+void parallelFor(int64_t count, int64_t cost, const Function& function) {
+  if (count <= 0) return;
+  const int team = omp_get_max_threads();
+  if (count == 1 || team == 1 || count * std::max<int64_t>(cost, 1) < kSerialElements) {
+    function(int64_t{0}, count);
+    return;
+  }
+#pragma omp parallel
+  {
+    const int64_t members = omp_get_num_threads(), member = omp_get_thread_num();
+    const int64_t begin = count * member / members, end = count * (member + 1) / members;
+    if (begin < end) function(begin, end);
+  }
+}
+
+}  // namespace dw::cpu
+
+#endif

@@ -1,0 +1,110 @@
+// The host loops, each compiled once per instruction set; `selectKernels` picks one table when a device opens.
+//
+// Every function does one thread's share and allocates nothing. Where a function is elementwise, y may be x.
+// Rows are contiguous: x[rows][c]. Ranges [begin, end) count what the name says.
+#ifndef DEPTHWISE_CPU_KERNELS_H
+#define DEPTHWISE_CPU_KERNELS_H
+
+#include <cstdint>
+
+namespace dw::cpu {
+
+// A pooling window at fixed shapes; extents in elements, NHWC.
+struct PoolShape {
+  int64_t n, h, w, c, oh, ow;
+  int64_t kernelH, kernelW, strideH, strideW, top, left;
+  bool countPadding;
+};
+
+// The scalars of an update rule; each rule reads its own.
+struct UpdateRule {
+  float learningRate, weightDecay, momentum, rho, epsilon, beta1, beta2;
+  bool nesterov, epsilonOutside;
+};
+
+// clang-format off
+#define DW_KERNELS(X)                                                                                            \
+  /* elementwise, n elements */                                                                                  \
+  X(relu, (const float* x, float* y, int64_t n))                                                                 \
+  X(reluGrad, (const float* g, const float* y, float* dx, int64_t n))                                            \
+  X(elu, (const float* x, float* y, int64_t n, float alpha))                                                     \
+  X(eluGrad, (const float* g, const float* y, float* dx, int64_t n, float alpha))                                \
+  X(sigmoid, (const float* x, float* y, int64_t n))                                                              \
+  X(sigmoidGrad, (const float* g, const float* y, float* dx, int64_t n))                                         \
+  X(add, (const float* a, const float* b, float* y, int64_t n))                                                  \
+  X(subtract, (const float* a, const float* b, float* y, int64_t n))                                             \
+  X(multiply, (const float* a, const float* b, float* y, int64_t n))                                             \
+  X(scale, (const float* x, float* y, int64_t n, float factor))                                                  \
+  X(square, (const float* x, float* y, int64_t n))                                                               \
+  X(cast, (const void* x, int32_t from, void* y, int32_t to, int64_t n))                                         \
+  /* elements [begin, end) of a whole tensor; begin is a multiple of 4 */                                        \
+  X(dropout, (const float* x, float* y, int64_t begin, int64_t end, const uint32_t key[2], uint32_t step,        \
+              uint32_t threshold, float scale))                                                                  \
+  /* rows of c channels */                                                                                       \
+  X(channelAffine, (const float* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c))  \
+  X(channelMultiply, (const float* x, const float* scale, float* y, int64_t rows, int64_t c))                    \
+  X(addBias, (const float* x, const float* bias, float* y, int64_t rows, int64_t c))                             \
+  X(affineBytes, (const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c))  \
+  /* sums[c] of x and squares[c] of x*x over rows that are `stride` apart; squares may be NULL */                \
+  X(channelSums, (const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares))       \
+  X(channelGradSums, (const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX))     \
+  X(sumRun, (const float* x, int64_t n, double* sum))                                                            \
+  /* rows of c classes */                                                                                        \
+  X(softmax, (const float* x, float* y, int64_t rows, int64_t c))                                                \
+  X(softmaxGrad, (const float* g, const float* y, float* dx, int64_t rows, int64_t c))                           \
+  X(softmaxCrossEntropy, (const float* logits, const int32_t* labels, float* loss, int64_t rows, int64_t c,      \
+                          double smoothing))                                                                     \
+  X(softmaxCrossEntropyGrad, (const float* g, const float* logits, const int32_t* labels, float* dx,             \
+                              int64_t rows, int64_t c, double smoothing))                                        \
+  X(sigmoidCrossEntropy, (const float* logits, const float* targets, float* loss, int64_t rows, int64_t c,       \
+                          double smoothing))                                                                     \
+  X(sigmoidCrossEntropyGrad, (const float* g, const float* logits, const float* targets, float* dx,              \
+                              int64_t rows, int64_t c, double smoothing))                                        \
+  /* rows [begin, end) of n*oh output rows, or of n*h input rows for gradients */                                \
+  X(maxPool, (const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end))        \
+  X(maxPoolGrad, (const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin,           \
+                  int64_t end))                                                                                  \
+  X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end))                         \
+  X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end))                    \
+  /* updates of n elements; each output may be the input it succeeds */                                          \
+  X(sgdUpdate, (const UpdateRule& r, const float* w, const float* g, float* newW, int64_t n))                    \
+  X(momentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, float* newW,           \
+                     float* newM, int64_t n))                                                                    \
+  X(rmspropUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, float* newW,            \
+                    float* newV, int64_t n))                                                                     \
+  X(rmspropMomentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, const float* m, \
+                            float* newW, float* newV, float* newM, int64_t n))                                   \
+  X(adamUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, const float* v,            \
+                 float* newW, float* newM, float* newV, int64_t n))                                              \
+  X(polyakUpdate, (const float* average, const float* w, float* newAverage, int64_t n, float decay))
+// clang-format on
+
+struct Kernels {
+  const char* isa;  // "avx512", "avx2", "baseline"
+#define DW_KERNEL_MEMBER(name, arguments) void(*name) arguments;
+  DW_KERNELS(DW_KERNEL_MEMBER)
+#undef DW_KERNEL_MEMBER
+};
+
+// The table for `isa`, or for the best instruction set of this processor if it is NULL or empty.
+// NULL where the processor or the build lacks it; `reason` says which.
+const Kernels* selectKernels(const char* isa, const char** reason);
+
+}  // namespace dw::cpu
+
+// Inside the kernel sources: DW_ISA is the namespace of the instruction set being compiled for. Nothing from the
+// standard library's headers that could be emitted out of line may be used there: the linker keeps one copy of such
+// a function, and that could be one with instructions that the processor lacks.
+#ifdef DW_ISA
+namespace dw::cpu {
+namespace DW_ISA {
+#define DW_DECLARE_KERNEL(name, arguments) void name arguments;
+DW_KERNELS(DW_DECLARE_KERNEL)
+#undef DW_DECLARE_KERNEL
+}  // namespace DW_ISA
+}  // namespace dw::cpu
+// Iterations are independent even where y is x, which the compiler cannot see.
+#define DW_VECTORIZE _Pragma("omp simd")
+#endif
+
+#endif

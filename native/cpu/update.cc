@@ -1,0 +1,133 @@
+// The updates of the optimizers and of the Polyak average, one pass over memory each. Formulas: depthwise_ops.h.
+#include <cmath>
+
+#include "op.h"
+
+namespace dw::cpu {
+namespace {
+
+// Inputs: `kTensors` of one shape, then `kScalars`; outputs of that shape.
+template <uint32_t kTensors, uint32_t kScalars, uint32_t kOutputs, uint32_t kAttributes>
+void check(const Node& node) {
+  node.expect(kTensors + kScalars, kOutputs, kAttributes);
+  for (uint32_t i = 0; i < kTensors; i++) {
+    node.expectType(node.input(i), DW_F32);
+    node.expectSameShape(node.input(i), node.input(0));
+  }
+  for (uint32_t i = kTensors; i < kTensors + kScalars; i++) {
+    node.expectRank(node.input(i), 0);
+    // Adam's step may be an integer.
+    if (i == kTensors || node.input(i).dtype != DW_I32) node.expectType(node.input(i), DW_F32);
+  }
+  for (uint32_t i = 0; i < kOutputs; i++) {
+    node.expectType(node.output(i), DW_F32);
+    node.expectSameShape(node.output(i), node.input(0));
+  }
+}
+
+float number(const Node& node, uint32_t i) { return static_cast<float>(node.attribute(i)); }
+
+KernelPointer prepareSgd(dw_device& device, const Node& node) {
+  UpdateRule rule = {};
+  rule.weightDecay = number(node, 0);
+  return makeKernel([rule, count = elements(node.input(0)), kernel = device.kernels->sgdUpdate](const Launch& run) {
+    UpdateRule r = rule;
+    r.learningRate = *run.in(2);
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(r, run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i);
+    });
+  });
+}
+
+KernelPointer prepareMomentum(dw_device& device, const Node& node) {
+  UpdateRule rule = {};
+  rule.momentum = number(node, 0);
+  rule.nesterov = node.attribute(1) != 0;
+  rule.weightDecay = number(node, 2);
+  const auto kernel = device.kernels->momentumUpdate;
+  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+    UpdateRule r = rule;
+    r.learningRate = *run.in(3);
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
+    });
+  });
+}
+
+KernelPointer prepareRmsprop(dw_device& device, const Node& node) {
+  UpdateRule rule = {};
+  rule.rho = number(node, 0);
+  rule.epsilon = number(node, 1);
+  rule.epsilonOutside = node.attribute(2) != 0;
+  rule.weightDecay = number(node, 3);
+  const auto kernel = device.kernels->rmspropUpdate;
+  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+    UpdateRule r = rule;
+    r.learningRate = *run.in(3);
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
+    });
+  });
+}
+
+KernelPointer prepareRmspropMomentum(dw_device& device, const Node& node) {
+  UpdateRule rule = {};
+  rule.rho = number(node, 0);
+  rule.momentum = number(node, 1);
+  rule.epsilon = number(node, 2);
+  rule.epsilonOutside = node.attribute(3) != 0;
+  rule.weightDecay = number(node, 4);
+  const auto kernel = device.kernels->rmspropMomentumUpdate;
+  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+    UpdateRule r = rule;
+    r.learningRate = *run.in(4);
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
+             run.out(2) + i, end - i);
+    });
+  });
+}
+
+KernelPointer prepareAdam(dw_device& device, const Node& node) {
+  UpdateRule rule = {};
+  rule.beta1 = number(node, 0);
+  rule.beta2 = number(node, 1);
+  rule.epsilon = number(node, 2);
+  rule.weightDecay = number(node, 3);
+  const double beta1 = node.attribute(0), beta2 = node.attribute(1);
+  const bool integerStep = node.input(5).dtype == DW_I32;
+  const auto kernel = device.kernels->adamUpdate;
+  return makeKernel([=, count = elements(node.input(0))](const Launch& run) {
+    const double step = integerStep ? *static_cast<const int32_t*>(run.inputs[5]) : *run.in(5);
+    UpdateRule r = rule;
+    r.learningRate =
+        static_cast<float>(*run.in(4) * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step)));
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
+             run.out(2) + i, end - i);
+    });
+  });
+}
+
+KernelPointer preparePolyak(dw_device& device, const Node& node) {
+  return makeKernel([count = elements(node.input(0)), kernel = device.kernels->polyakUpdate](const Launch& run) {
+    const float decay = *run.in(2);
+    parallelFor(count, 1, [&](int64_t i, int64_t end) {
+      kernel(run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i, decay);
+    });
+  });
+}
+
+}  // namespace
+
+extern const Op op_sgdUpdate, op_momentumUpdate, op_rmspropUpdate, op_rmspropMomentumUpdate, op_adamUpdate;
+extern const Op op_polyakUpdate;
+
+const Op op_sgdUpdate = {check<2, 1, 1, 1>, prepareSgd};
+const Op op_momentumUpdate = {check<3, 1, 2, 3>, prepareMomentum};
+const Op op_rmspropUpdate = {check<3, 1, 2, 4>, prepareRmsprop};
+const Op op_rmspropMomentumUpdate = {check<4, 1, 3, 5>, prepareRmspropMomentum};
+const Op op_adamUpdate = {check<4, 2, 3, 4>, prepareAdam};
+const Op op_polyakUpdate = {check<2, 1, 1, 0>, preparePolyak};
+
+}  // namespace dw::cpu
