@@ -43,10 +43,10 @@ export async function syncFolder(folder: string): Promise<void> {
 }
 
 /**
- * Writes `chunks`, one after the other, so that `file` is at every moment either what it was or all of the new
- * contents, also after a crash or a power failure. The folder must exist.
- * @throws CheckpointError `DISK_FULL`, `READ_ONLY`, `NO_FOLDER`, `DISK_ERROR` or `WRITE_FAILED`; `file` is then as
- *   it was, and the temporary file is removed.
+ * Writes `chunks`, one after the other, so that `file` is at every moment either what it was or all of the
+ * new contents, also after a crash or a power failure. The folder must exist.
+ * @throws CheckpointError `DISK_FULL`, `READ_ONLY`, `NO_FOLDER`, `DISK_ERROR` or `WRITE_FAILED`; `file` is
+ *   then as it was, and the temporary file is removed.
  */
 export async function writeFileAtomic(file: string, chunks: readonly Uint8Array[]): Promise<void> {
   const folder = dirname(file);
@@ -71,8 +71,8 @@ export async function writeFileAtomic(file: string, chunks: readonly Uint8Array[
 }
 
 /**
- * Removes what a killed process left of `writeFileAtomic` in `folder`, and returns the names removed. Only for a
- * folder that no other process is writing to.
+ * Removes what a killed process left of `writeFileAtomic` in `folder`, and returns the names removed. Only
+ * for a folder that no other process is writing to.
  */
 export async function removeTemporaryFiles(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).filter((name) => temporaryName.test(name));

@@ -22,7 +22,8 @@ function readError(file: string, cause: unknown): DataError {
 
 /**
  * The bytes of a file, in a buffer of their own (offset 0).
- * @throws DataError `FILE_MISSING`, `FILE_READ`, `FILE_EMPTY`; OutOfMemoryError when no buffer is large enough.
+ * @throws DataError `FILE_MISSING`, `FILE_READ`, `FILE_EMPTY`; OutOfMemoryError when no buffer is large
+ *   enough.
  */
 export async function readFileBytes(file: string): Promise<Uint8Array<ArrayBuffer>> {
   let handle: FileHandle | undefined;

@@ -1,7 +1,7 @@
 // HDF5 files through the HDF5 library as WebAssembly. Knows no model and no Keras.
 //
-// The library sees a file system in memory that holds the one file, so nothing in a file (external links, external
-// storage) can reach another file of the machine.
+// The library sees a file system in memory that holds the one file, so nothing in a file (external links,
+// external storage) can reach another file of the machine.
 
 import { CheckpointError, LoadError } from '../core/errors.ts';
 import type { StoredTensor } from './storedTensor.ts';
@@ -52,8 +52,8 @@ async function load(): Promise<{ hdf5: Hdf5; fs: FileSystem }> {
 }
 
 /**
- * Gathers what the library prints to stderr. That is the only place where it tells of failures that its JavaScript
- * layer does not return, for example of a dataset that could not be read.
+ * Gathers what the library prints to stderr. That is the only place where it tells of failures that its
+ * JavaScript layer does not return, for example of a dataset that could not be read.
  */
 class Messages {
   private readonly fs: FileSystem;
@@ -90,7 +90,10 @@ class Messages {
   }
 }
 
-/** An open HDF5 file. Every method throws CheckpointError `H5_DAMAGED` when the library cannot read what it asks. */
+/**
+ * An open HDF5 file. Every method throws CheckpointError `H5_DAMAGED` when the library cannot read what it
+ * asks.
+ */
 export class H5Reader {
   readonly file: string;
   private readonly hdf5: Hdf5;
@@ -133,7 +136,10 @@ export class H5Reader {
     return group === undefined ? [] : this.checked(path, () => group.keys());
   }
 
-  /** The strings of an attribute of a group (one string counts as a list of one); undefined when there is none. */
+  /**
+   * The strings of an attribute of a group (one string counts as a list of one); undefined when there is
+   * none.
+   */
   strings(path: string, name: string): readonly string[] | undefined {
     const what = `attribute ${name} of ${path}`;
     const attribute = this.checked(what, () => this.group(path)?.attrs[name]);
@@ -156,7 +162,9 @@ export class H5Reader {
     return { path, shape: this.checked(path, () => entity.shape) ?? [] };
   }
 
-  /** The elements of a dataset of float32 or float64. Check its shape first: memory is taken for all of it. */
+  /**
+   * The elements of a dataset of float32 or float64. Check its shape first: memory is taken for all of it.
+   */
   read({ path, shape }: H5Dataset): StoredTensor {
     const entity = this.checked(path, () => this.handle.get(path));
     const value: unknown = this.checked(path, () => {
@@ -174,7 +182,10 @@ export class H5Reader {
   }
 }
 
-/** Copies of the library's own errors carry stacks of WebAssembly; only what this module throws goes through. */
+/**
+ * Runs `action` while what the library prints is gathered. Synchronous, so that no other use of the library
+ * mixes in.
+ */
 function withLibrary<T>(fs: FileSystem, action: (messages: Messages) => T): T {
   const messages = new Messages(fs);
   try {
@@ -185,8 +196,9 @@ function withLibrary<T>(fs: FileSystem, action: (messages: Messages) => T): T {
 }
 
 /**
- * Calls `use` with the HDF5 file whose contents are `bytes`, and closes it. `bytes` belong to this function from then
- * on. `file` is the name for errors. The JavaScript thread is kept while `use` runs: about 0.3 s for 90 MB.
+ * Calls `use` with the HDF5 file whose contents are `bytes`, and closes it. `bytes` belong to this function
+ * from then on. `file` is the name for errors. The JavaScript thread is kept while `use` runs: about 0.3 s
+ * for 90 MB.
  * @throws CheckpointError with an {@link H5Code}.
  */
 export async function readH5<T>(bytes: Uint8Array, file: string, use: (h5: H5Reader) => T): Promise<T> {
@@ -203,6 +215,7 @@ export async function readH5<T>(bytes: Uint8Array, file: string, use: (h5: H5Rea
     let handle: Hdf5File | undefined;
     try {
       handle = new hdf5.File(dataPath, 'r');
+      // A failed open returns a handle that opens nothing.
       if (messages.any) refuse('H5_DAMAGED', `damaged: ${messages.reason()}`);
       return use(new H5Reader(file, hdf5, handle, messages));
     } finally {
@@ -260,7 +273,8 @@ function atFixedTime<T>(action: () => T): T {
 }
 
 /**
- * The bytes of the HDF5 file that `build` makes: the same calls give the same bytes, without any time in them.
+ * The bytes of the HDF5 file that `build` makes: the same calls give the same bytes, without any time in
+ * them.
  * @throws CheckpointError `H5_DAMAGED` when the library fails.
  */
 export async function buildH5(build: (h5: H5Writer) => void): Promise<Uint8Array> {

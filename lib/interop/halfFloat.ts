@@ -1,6 +1,9 @@
 // 16-bit floating point patterns to numbers: IEEE 754 binary16 and bfloat16.
 
-/** The value of a binary16 pattern (1 sign, 5 exponent, 10 fraction bits): exact, including subnormals and NaN. */
+/**
+ * The value of a binary16 pattern (1 sign, 5 exponent, 10 fraction bits): exact, including subnormals and
+ * NaN.
+ */
 export function float16ToFloat32(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;

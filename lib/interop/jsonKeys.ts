@@ -36,8 +36,8 @@ class Keys {
 const isSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 
 /**
- * The first key that occurs twice in one object of `text`, or undefined. `text` must be valid JSON: then a string
- * that is followed by a colon is a key, and braces outside of strings are those of objects.
+ * The first key that occurs twice in one object of `text`, or undefined. `text` must be valid JSON: then a
+ * string that is followed by a colon is a key, and braces outside of strings are those of objects.
  */
 export function duplicateKey(text: string): string | undefined {
   const open: Keys[] = [];

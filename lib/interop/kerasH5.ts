@@ -25,10 +25,8 @@ import {
 /** Codes of the errors of these files beside those of HDF5; stable. */
 export type KerasCode = 'KERAS_LAYOUT' | 'KERAS_OTHER_NETWORK' | 'KERAS_WEIGHTS';
 
-/** What Keras' Xception was trained with and its files do not say. */
-export interface KerasRules {
-  /** Pixels to [-1, 1]. */
-  readonly preprocessing: 'keras';
+/** What a network computes beside its weights, which Keras' files do not say. */
+export interface NormalizationRules {
   /** Of batch normalization, added to the variance. */
   readonly epsilon: number;
   /** Of the running statistics: the share that stays. */
@@ -37,12 +35,13 @@ export interface KerasRules {
   readonly variance: 'biased' | 'unbiased';
 }
 
-export const kerasRules: KerasRules = {
+/** The rules of Keras' Xception; `preprocessing` brings pixels to [-1, 1]. */
+export const kerasRules = {
   preprocessing: 'keras',
   epsilon: 1e-3,
   momentum: 0.99,
   variance: 'biased',
-};
+} as const satisfies NormalizationRules & { preprocessing: string };
 
 export interface KerasWeights {
   readonly arch: 'xception';
@@ -51,7 +50,7 @@ export interface KerasWeights {
   readonly layout: KerasFileLayout;
   /** By our names, in our layouts; all of the network's, and nothing else. */
   readonly tensors: Map<string, WeightTensor>;
-  readonly rules: KerasRules;
+  readonly rules: typeof kerasRules;
 }
 
 /** Names of an error message: the first few, and how many there are. */
@@ -76,8 +75,8 @@ function classOf(layer: FileLayer): KerasClass | undefined {
 }
 
 /**
- * Named layers by their names; the shortcuts, whose names carry a counter of the process that made them, in the order
- * of that counter within their class.
+ * Named layers by their names; the shortcuts, whose names carry a counter of the process that made them, in
+ * the order of that counter within their class.
  */
 function matchNamed(table: readonly LayerEntry[], layers: readonly FileLayer[]): Matched {
   const byName = new Map(layers.map((layer) => [layer.name, layer]));
@@ -98,7 +97,9 @@ function matchNamed(table: readonly LayerEntry[], layers: readonly FileLayer[]):
   return { found, extra: layers.filter((layer) => !used.has(layer)) };
 }
 
-/** Layers by class and number: Keras counts each class in the order of `model.layers`, which is the table's. */
+/**
+ * Layers by class and number: Keras counts each class in the order of `model.layers`, which is the table's.
+ */
 function matchCounted(table: readonly LayerEntry[], layers: readonly FileLayer[]): Matched {
   const byName = new Map(layers.map((layer) => [layer.name, layer]));
   const found = new Map<LayerEntry, FileLayer>();
@@ -121,8 +122,8 @@ function classesOf(layers: readonly FileLayer[], layout: KerasFileLayout): numbe
 }
 
 /**
- * The weights of a layer in the table's order: by Keras' names where the file has them all, else in the file's
- * order (Keras 1 had other names, `.weights.h5` has numbers; the order has always been the same).
+ * The weights of a layer in the table's order: by Keras' names where the file has them all, else in the
+ * file's order (Keras 1 had other names, `.weights.h5` has numbers; the order has always been the same).
  */
 function weightsOf(entry: LayerEntry, layer: FileLayer): readonly (FileWeight | undefined)[] {
   const byName = entry.weights.map(({ kerasName }) => layer.weights.find(({ name }) => name === kerasName));
@@ -155,7 +156,10 @@ class Reader {
     return { arch: 'xception', classes, layout, tensors, rules: kerasRules };
   }
 
-  /** Tells another network from an incomplete Xception: there, most layers have no counterpart or another shape. */
+  /**
+   * Tells another network from an incomplete Xception: there, most layers have no counterpart or another
+   * shape.
+   */
   private checkNetwork(
     table: readonly LayerEntry[],
     { found }: Matched,
@@ -236,8 +240,8 @@ function toKeras(weight: LayerWeight, data: Float32Array): Float32Array {
 }
 
 /**
- * The weights in the contents of a Keras file. `bytes` belong to this function from then on; `file` is the name for
- * errors.
+ * The weights in the contents of a Keras file. `bytes` belong to this function from then on; `file` is the
+ * name for errors.
  * @throws CheckpointError with a {@link KerasCode} or an H5Code.
  */
 export function parseKeras(bytes: Uint8Array, file = 'keras.h5'): Promise<KerasWeights> {
@@ -253,13 +257,15 @@ export async function readKeras(file: string): Promise<KerasWeights> {
 }
 
 /**
- * - `h5`: the layout of the published files, for `load_weights(file)` and `load_weights(file, by_name=True)`. By name,
- *   the shortcuts are called `conv2d`, `conv2d_1`, …, as in a process whose first model is Xception.
+ * - `h5`: the layout of the published files, for `load_weights(file)` and `load_weights(file, by_name=True)`.
+ *   By name, the shortcuts are called `conv2d`, `conv2d_1`, …, as in a process whose first model is Xception.
  * - `weights.h5`: for `load_weights(file)` of Keras 3.
  */
 export type KerasWriteFormat = 'h5' | 'weights.h5';
 
-/** The version decides how Keras 2 reads kernels: without it, it takes those of Keras 1 and rearranges them. */
+/**
+ * The version decides how Keras 2 reads kernels: without it, it takes those of Keras 1 and rearranges them.
+ */
 const layoutVersion = '2.0.0';
 
 /** The table for these weights, after a check that they are just those of Xception. */
@@ -284,7 +290,9 @@ function tableFor(tensors: ReadonlyMap<string, WeightTensor>, file: string): rea
   return table;
 }
 
-/** Numbers the layers of each class from 0, as a fresh process of Keras names them: `conv2d`, `conv2d_1`, … */
+/**
+ * Numbers the layers of each class from 0, as a fresh process of Keras names them: `conv2d`, `conv2d_1`, …
+ */
 function counter(): (stem: string) => string {
   const counts = new Map<string, number>();
   return (stem) => {
@@ -346,7 +354,8 @@ function writeWeight(
 }
 
 /**
- * The bytes of a Keras file with these weights (ours by name, all of Xception's); the same weights give the same bytes.
+ * The bytes of a Keras file with these weights (ours by name, all of Xception's); the same weights give the
+ * same bytes.
  * @throws CheckpointError `KERAS_WEIGHTS` when a weight is missing, has no place, or has another shape.
  */
 export async function serializeKeras(

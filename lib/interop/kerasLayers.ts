@@ -1,10 +1,12 @@
-// The layers of a Keras HDF5 file as Keras wrote them: finds them in each of the three layouts. Knows no network.
+// The layers of a Keras HDF5 file as Keras wrote them: finds them in each of the three layouts. Knows no
+// network.
 
 import { CheckpointError } from '../core/errors.ts';
 import type { H5Dataset, H5Reader } from './h5File.ts';
 
 /**
- * - `root`: the published files of Keras Applications and `save_weights` of Keras 2: a group per layer at the root;
+ * - `root`: the published files of Keras Applications and `save_weights` of Keras 2: a group per layer at the
+ *   root;
  * - `model_weights`: a whole model saved as `.h5`: the same, one level down;
  * - `layers`: `.weights.h5` of Keras 3: `layers/<class>_<n>/vars/<i>`.
  */
@@ -30,8 +32,8 @@ export interface KerasLayers {
 }
 
 /**
- * The strings of an attribute, which Keras cuts into `name0`, `name1`, … when they are more than an object header
- * holds.
+ * The strings of an attribute, which Keras cuts into `name0`, `name1`, … when they are more than an object
+ * header holds.
  */
 function longStrings(h5: H5Reader, path: string, name: string): readonly string[] | undefined {
   const whole = h5.strings(path, name);

@@ -95,8 +95,8 @@ const entryPattern =
   /\s*(['"])(descr|fortran_order|shape)\1\s*:\s*(?:(['"])([^'"\\]*)\3|(True|False)|\(([\d\s,]*)\))\s*/y;
 
 /**
- * The three entries of a header, which is a Python dict literal; nothing is evaluated, and whatever is not exactly
- * such a literal is refused.
+ * The three entries of a header, which is a Python dict literal; nothing is evaluated, and whatever is not
+ * exactly such a literal is refused.
  */
 function parseHeader(text: string, file: string): Header {
   const body = /^\s*\{(.*?),?\s*\}\s*$/s.exec(text)?.[1];
@@ -190,8 +190,8 @@ function swapped(bytes: Uint8Array, size: number): Uint8Array {
 }
 
 /**
- * The array in `bytes`. Fortran order is brought into C order, big-endian elements into little-endian; otherwise the
- * result views `bytes` where its alignment allows that. `file` is the name for errors.
+ * The array in `bytes`. Fortran order is brought into C order, big-endian elements into little-endian;
+ * otherwise the result views `bytes` where its alignment allows that. `file` is the name for errors.
  * @throws DataError with an {@link NpyCode}.
  */
 export function parseNpy(bytes: Uint8Array, file = 'npy'): NpyArray {
@@ -219,8 +219,8 @@ export async function readNpy(file: string): Promise<NpyArray> {
 }
 
 /**
- * The bytes of a .npy file (version 1.0, C order, little-endian), the same for the same array: its header and its
- * elements, which are not copied.
+ * The bytes of a .npy file (version 1.0, C order, little-endian), the same for the same array: its header and
+ * its elements, which are not copied.
  * @throws DataError `NPY_SHAPE` when the shape and the number of elements differ.
  */
 export function serializeNpy(array: NpyArray): Uint8Array[] {

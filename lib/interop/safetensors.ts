@@ -1,10 +1,12 @@
 // The safetensors format: strict parser and deterministic writer. Knows no model.
 //
 // A file is: header length (u64, little-endian), header (JSON object: name -> dtype, shape, data_offsets; and
-// `__metadata__`, strings by name), data. Weights are data, never code: whatever is not exactly so is refused.
-// Our own files carry in `__metadata__.sha256` the SHA-256 of the whole file with that value's digits as zeros.
+// `__metadata__`, strings by name), data. Weights are data, never code: whatever is not exactly so is
+// refused. Our own files carry in `__metadata__.sha256` the SHA-256 of the whole file with that value's
+// digits as zeros.
 
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readFileBytes } from './fileBytes.ts';
@@ -220,7 +222,9 @@ class Parser {
     return { name, dtype, shape, begin, end };
   }
 
-  /** The tensors must cover the data exactly: in order of their place, each begins where the last one ended. */
+  /**
+   * The tensors must cover the data exactly: in order of their place, each begins where the last one ended.
+   */
   private checkLayout(entries: readonly Entry[], dataBytes: number): void {
     const inOrder = entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end);
     let end = 0;
@@ -272,8 +276,8 @@ export interface ParseOptions {
 }
 
 /**
- * The tensors and metadata in `bytes`. The tensors view `bytes`, except where its alignment does not allow that.
- * `file` is the name for errors.
+ * The tensors and metadata in `bytes`. The tensors view `bytes`, except where its alignment does not allow
+ * that. `file` is the name for errors.
  * @throws CheckpointError with a {@link SafetensorsCode}.
  */
 export function parseSafetensors(
@@ -300,15 +304,33 @@ export interface SerializeOptions {
 const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
- * The bytes of a file with these tensors and metadata, in pieces to be written one after the other (the tensors are
- * not copied). The same input gives the same bytes, whatever the order in the maps: wider elements first (so that
- * all are aligned), then by name; no time, no path. Safe-tensors readers of other projects accept it.
- * @throws CheckpointError `SAFETENSORS_SIZE`, `SAFETENSORS_ENTRY` or `SAFETENSORS_METADATA` for what cannot be stored.
+ * The bytes of a file with these tensors and metadata, in pieces to be written one after the other (the
+ * tensors are not copied). The same input gives the same bytes, whatever the order in the maps: wider
+ * elements first (so that all are aligned), then by name; no time, no path. Safe-tensors readers of other
+ * projects accept it.
+ * @throws CheckpointError `SAFETENSORS_SIZE`, `SAFETENSORS_ENTRY` or `SAFETENSORS_METADATA` for what cannot
+ *   be stored.
  */
 export function serializeSafetensors(
   tensors: ReadonlyMap<string, StoredTensor>,
   metadata: ReadonlyMap<string, string> = new Map(),
   options: SerializeOptions = {},
+): Uint8Array[] {
+  const checksum = options.checksum ?? true;
+  const chunks = layOut(tensors, metadata, checksum);
+  if (checksum) {
+    const hash = createHash('sha256');
+    for (const chunk of chunks) hash.update(chunk);
+    setChecksum(chunks, hash.digest('hex'));
+  }
+  return chunks;
+}
+
+/** Header and tensors; with `checksum`, there is room for it in the header. */
+function layOut(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  metadata: ReadonlyMap<string, string>,
+  checksum: boolean,
 ): Uint8Array[] {
   const strings = [...metadata].sort(([a], [b]) => byName(a, b));
   if (metadata.has(checksumKey)) {
@@ -316,7 +338,6 @@ export function serializeSafetensors(
       code: 'SAFETENSORS_METADATA',
     });
   }
-  const checksum = options.checksum ?? true;
   if (checksum) strings.push([checksumKey, zeroDigits]);
   const inOrder = [...tensors].sort(
     ([a, x], [b, y]) => storedBytes(y.dtype) - storedBytes(x.dtype) || byName(a, b),
@@ -333,9 +354,7 @@ export function serializeSafetensors(
   const head = new Uint8Array(lengthBytes + padded).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
   head.set(text, lengthBytes);
-  const chunks = [head, ...inOrder.map(([, { data }]) => bytesOf(data))];
-  if (checksum) fillChecksum(head, chunks);
-  return chunks;
+  return [head, ...inOrder.map(([, { data }]) => bytesOf(data))];
 }
 
 /** An object of strings as JSON, in the order given. */
@@ -357,15 +376,18 @@ function entryText(name: string, { dtype, shape, data }: StoredTensor, begin: nu
   return `{"dtype":"${dtypeNames[dtype]}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`;
 }
 
-function fillChecksum(head: Uint8Array, chunks: readonly Uint8Array[]): void {
-  const hash = createHash('sha256');
-  for (const chunk of chunks) hash.update(chunk);
-  const at = Buffer.from(head.buffer).indexOf(checksumMark) + checksumMark.byteLength;
-  head.set(new TextEncoder().encode(hash.digest('hex')), at);
+function setChecksum(chunks: readonly Uint8Array[], digits: string): void {
+  const head = chunks[0] as Uint8Array;
+  const at = Buffer.from(head.buffer, head.byteOffset, head.byteLength).indexOf(checksumMark);
+  head.set(new TextEncoder().encode(digits), at + checksumMark.byteLength);
 }
 
+/** Hashing gives way to other work after so many bytes, about 10 ms. */
+const hashStepBytes = 4 * 2 ** 20;
+
 /**
- * Writes a safetensors file, atomically.
+ * Writes a safetensors file, atomically, in short turns of the JavaScript thread. The tensors must stay as
+ * they are until it is done.
  * @throws CheckpointError as {@link serializeSafetensors} and {@link writeFileAtomic}.
  */
 export async function writeSafetensors(
@@ -374,5 +396,17 @@ export async function writeSafetensors(
   metadata: ReadonlyMap<string, string> = new Map(),
   options: SerializeOptions = {},
 ): Promise<void> {
-  await writeFileAtomic(file, serializeSafetensors(tensors, metadata, options));
+  const checksum = options.checksum ?? true;
+  const chunks = layOut(tensors, metadata, checksum);
+  if (checksum) {
+    const hash = createHash('sha256');
+    for (const chunk of chunks) {
+      for (let at = 0; at < chunk.byteLength; at += hashStepBytes) {
+        hash.update(chunk.subarray(at, at + hashStepBytes));
+        await nextTurn();
+      }
+    }
+    setChecksum(chunks, hash.digest('hex'));
+  }
+  await writeFileAtomic(file, chunks);
 }

@@ -72,8 +72,8 @@ export function viewStored(dtype: StoredDType, bytes: Uint8Array): StoredData {
 }
 
 /**
- * The elements as float32: `f32` as it is (not copied), `f16` and `bf16` exactly, everything else rounded to the
- * nearest float32.
+ * The elements as float32: `f32` as it is (not copied), `f16` and `bf16` exactly, everything else rounded to
+ * the nearest float32.
  */
 export function toFloat32(tensor: StoredTensor): Float32Array {
   const { dtype, data } = tensor;

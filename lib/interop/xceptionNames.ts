@@ -1,5 +1,5 @@
-// Xception's layers with weights: our names and shapes beside those of Keras Applications. One table for the reader
-// and the writer of Keras files; knows neither files nor devices.
+// Xception's layers with weights: our names and shapes beside those of Keras Applications. One table for the
+// reader and the writer of Keras files; knows neither files nor devices.
 
 /** Class of a Keras layer, as Keras spells it in the group names of `.weights.h5`. */
 export type KerasClass = 'conv2d' | 'separable_conv2d' | 'batch_normalization' | 'dense';
@@ -14,9 +14,10 @@ export interface LayerWeight {
   /** Shape in Keras. */
   readonly kerasShape: readonly number[];
   /**
-   * Whether ours is the transpose of Keras' as a matrix whose columns are the outputs. It is so for every kernel:
-   * [height, width, in, out] and ours [out, height, width, in]; depthwise [height, width, channels, 1] and ours
-   * [channels, height, width, 1]; dense [in, out] and ours [out, in]. Vectors are the same in both.
+   * Whether ours is the transpose of Keras' as a matrix whose columns are the outputs. It is so for every
+   * kernel: [height, width, in, out] and ours [out, height, width, in]; depthwise [height, width, channels,
+   * 1] and ours [channels, height, width, 1]; dense [in, out] and ours [out, in]. Vectors are the same in
+   * both.
    */
   readonly transposed: boolean;
 }
@@ -122,8 +123,8 @@ export const xceptionFeatures = 2048;
 export const classifierName = 'predictions';
 
 /**
- * The layers of Xception (Chollet 2017, figure 5) that have weights, in the order of Keras' `model.layers`, by which
- * Keras counts the layers of each class in `.weights.h5`. Without `classes` there is no classifier.
+ * The layers of Xception (Chollet 2017, figure 5) that have weights, in the order of Keras' `model.layers`,
+ * by which Keras counts the layers of each class in `.weights.h5`. Without `classes` there is no classifier.
  */
 export function xceptionLayers(classes: number | undefined): readonly LayerEntry[] {
   return [
