@@ -1,0 +1,116 @@
+# Records how Keras trains Xception on the photographs: ten losses of several optimizers, the gradients of every
+# parameter in float32 and float64, and the running statistics after one step: test/fixtures/training/.
+"""python scripts/record/xception_train.py (a few minutes on two cores), after xception_forward.py and photographs.py.
+
+The network is that of forward.json, but for the classifier's kernel, which is not multiplied by 40: with it, Keras in
+float32 parts from itself in float64 by 10 % and more within ten steps, and no tolerance would mean anything.
+
+Gradients of more than WHOLE values are kept as sketches (common.sketch), so 20.8 million numbers become 0.13 million;
+the norm of a difference of two tensors is told by their sketches within 2.2 % (one standard deviation)."""
+
+from common import (
+    CLASSES, FIXTURES, SEED, assign, batches, build, gradients, need, normalized, np, read, recorded_weights, relative,
+    sketch, statistics_names, train, versions, write_json, write_npy,
+)  # fmt: skip
+
+SIZE = 96
+BATCH = 8
+STEPS = 10
+WHOLE = 2048
+BUCKETS = 1024
+ULP_TRIALS = 6
+
+OPTIMIZERS = [
+    {'rule': 'sgd', 'lr': 1e-4, 'momentum': 0.0},
+    {'rule': 'sgd', 'lr': 1e-4, 'momentum': 0.9},
+    {'rule': 'rmsprop', 'lr': 1e-5, 'rho': 0.9, 'momentum': 0.9, 'epsilon': 1e-7},
+]
+
+
+def optimizer(case):
+    keras = need('keras')
+    if case['rule'] == 'sgd':
+        return keras.optimizers.SGD(case['lr'], momentum=case['momentum'])
+    return keras.optimizers.RMSprop(
+        case['lr'], rho=case['rho'], momentum=case['momentum'], epsilon=case['epsilon']
+    )
+
+
+def compact(name, gradient):
+    """A gradient itself where it is small, else its sketch."""
+    return gradient.reshape(-1) if gradient.size <= WHOLE else sketch(name, gradient, BUCKETS)
+
+
+def moved_by_an_ulp(images, trial):
+    """The images with every value moved by -1, 0 or 1 unit of 2^-23: what rounding alone may do."""
+    rng = np.random.default_rng(trial)
+    return (images * (1 + rng.integers(-1, 2, images.shape) * np.float32(2**-23))).astype(np.float32)
+
+
+def statistics(weights):
+    return np.concatenate([np.asarray(weights[name], np.float64) for name in statistics_names()])
+
+
+def main():
+    photographs = np.load(FIXTURES / 'photographs' / 'images.npy')
+    labels = np.load(FIXTURES / 'photographs' / 'labels.npy')
+    weights = recorded_weights(gain=1.0)
+    models = {dtype: build(SIZE, dtype=dtype) for dtype in ('float32', 'float64')}
+
+    found, after, loss = {}, {}, {}
+    for dtype, model in models.items():
+        assign(model, weights)
+        loss[dtype], found[dtype] = gradients(model, normalized(photographs[:BATCH], dtype), labels[:BATCH])
+        after[dtype] = statistics(read(model))
+    exact = found['float64']
+    own = {name: relative(found['float32'][name], exact[name]) for name in exact}
+    ulp = dict(own)
+    for trial in range(ULP_TRIALS):
+        assign(models['float32'], weights)
+        images = moved_by_an_ulp(normalized(photographs[:BATCH]), trial)
+        _, again = gradients(models['float32'], images, labels[:BATCH])
+        ulp = {name: max(ulp[name], relative(again[name], exact[name])) for name in exact}
+    print(f'gradients, float32 against float64: median {np.median(list(own.values())):.1e}', end=' ')
+    print(f'largest {max(own.values()):.1e}; over {ULP_TRIALS} ulps {np.median(list(ulp.values())):.1e}', end=' ')
+    print(f'{max(ulp.values()):.1e}', flush=True)
+
+    index, at = [], 0
+    for name, gradient in exact.items():
+        kept = compact(name, gradient).size
+        index.append({
+            'name': name, 'shape': list(gradient.shape), 'offset': at, 'length': kept,
+            'norm': float(np.linalg.norm(gradient)), 'float32_error': own[name], 'float32_error_ulp': ulp[name],
+        })  # fmt: skip
+        at += kept
+    folder = FIXTURES / 'training'
+    for dtype in models:
+        flat = np.concatenate([compact(name, found[dtype][name]) for name in exact])
+        write_npy(folder / f'gradients_{dtype}.npy', flat.astype(np.float32))
+    write_npy(folder / 'statistics_after.npy', after['float32'].astype(np.float32))
+
+    runs = []
+    for case in OPTIMIZERS:
+        losses = {}
+        for dtype, model in models.items():
+            assign(model, weights)
+            data = ((normalized(x, dtype), y) for x, y in batches(photographs, labels, BATCH, STEPS))
+            losses[dtype] = train(model, optimizer(case), data)
+        apart = max(abs(a - b) / b for a, b in zip(losses['float32'], losses['float64']))
+        print(case, f'float32 from float64: {apart:.1e}', flush=True)
+        runs.append({**case, 'losses': losses['float32'], 'losses_float64': losses['float64']})
+
+    write_json(folder / 'training.json', {
+        'recorded_by': 'scripts/record/xception_train.py',
+        'versions': versions('keras', 'tensorflow'),
+        'classes': CLASSES, 'seed': SEED, 'gain': 1, 'size': SIZE, 'batch': BATCH, 'steps': STEPS,
+        'loss': loss['float32'], 'loss_float64': loss['float64'],
+        'gradient_norm': float(np.sqrt(sum(np.sum(np.square(g)) for g in exact.values()))),
+        'statistics_error': relative(after['float32'], after['float64']),
+        'whole': WHOLE, 'buckets': BUCKETS, 'ulp_trials': ULP_TRIALS,
+        'runs': runs,
+        'gradients': index,
+    })  # fmt: skip
+
+
+if __name__ == '__main__':
+    main()
