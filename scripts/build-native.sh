@@ -58,6 +58,8 @@ else
   # The time of the start: what is edited during the build is built the next time.
   mkdir -p "$out"
   touch "$out/build-started"
+  # Configured each time: files come and go.
+  node_modules/.bin/cmake-js configure "${options[@]}" >&2
   node_modules/.bin/cmake-js build "${options[@]}" >&2
   echo "$flags" >"$stamp"
   touch -r "$out/build-started" "$stamp"
