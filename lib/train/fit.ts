@@ -98,10 +98,11 @@ export class Fit implements Disposable {
   #batch = 0;
   #samples = 0;
   #sums = { loss: 0, correct: 0, images: 0 };
-  // Times of the epoch in progress, in milliseconds, and the images trained in them.
+  // Times of the epoch in progress, in milliseconds, and the images and steps trained in them.
   #trainingTime = 0;
   #waitingTime = 0;
   #timedImages = 0;
+  #timedSteps = 0;
 
   constructor(
     model: Classifier,
@@ -254,7 +255,7 @@ export class Fit implements Disposable {
     // One's own batches cannot start in the middle: those that are done are passed over.
     let passOver = isDataset(this.#data) ? 0 : this.#batch;
     let ended = false;
-    this.#trainingTime = this.#waitingTime = this.#timedImages = 0;
+    this.#trainingTime = this.#waitingTime = this.#timedImages = this.#timedSteps = 0;
     try {
       let since = performance.now();
       while (this.#step < this.#totalSteps) {
@@ -348,6 +349,7 @@ export class Fit implements Disposable {
     this.#sums.loss += loss * n;
     this.#sums.images += n;
     this.#timedImages += n;
+    this.#timedSteps += 1;
     for (let i = 0; i < n; i++) {
       const best = bestOf(logits.subarray(i * width, (i + 1) * width), 1)[0] as number;
       const right = labels instanceof Int32Array ? labels[i] === best : labels[i * width + best] === 1;
@@ -381,6 +383,7 @@ export class Fit implements Disposable {
       stepsPerEpoch: this.#perEpoch,
       epoch: this.#epoch + 1,
       imagesPerSecond: seconds > 0 ? this.#timedImages / seconds : 0,
+      batchSeconds: this.#timedSteps > 0 ? seconds / this.#timedSteps : Number.NaN,
       loss: images > 0 ? loss / images : 0,
       top1: images > 0 ? correct / images : 0,
       dataWait: this.#trainingTime > 0 ? this.#waitingTime / this.#trainingTime : 0,

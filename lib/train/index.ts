@@ -1,6 +1,12 @@
 // Training: the trainer, evaluation, metrics and checkpoints.
 
 export {
+  type BenchmarkMode,
+  type BenchmarkOptions,
+  type BenchmarkResult,
+  benchmark,
+} from './benchmark.ts';
+export {
   type Checkpoint,
   type FoundCheckpoint,
   type Json,

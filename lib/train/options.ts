@@ -92,6 +92,8 @@ export interface FitProgress {
   readonly epoch: number;
   /** Over the epoch so far. */
   readonly imagesPerSecond: number;
+  /** Seconds per step, over the epoch so far. */
+  readonly batchSeconds: number;
   readonly loss: number;
   readonly top1: number;
   /** Fraction of the epoch's training time spent waiting for batches. */

@@ -1,0 +1,108 @@
+// `eval`: a classifier on a folder per class: top-1, top-5, loss, table per class, confusion matrix.
+
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { preprocessings } from '../classify/preprocess.ts';
+import {
+  type Classifier,
+  DataError,
+  type Evaluation,
+  evaluate,
+  type ImageFolder,
+  imageFolder,
+} from '../index.ts';
+import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
+import { percent, print, say, table } from './output.ts';
+import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
+
+interface EvalFlags extends CommonFlags, WeightFlags {
+  readonly batch: number;
+  readonly workers?: number;
+}
+
+/** Whether a path is a folder. */
+export const isFolder = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+/** Says on stderr which image is left out, and why. */
+export const saySkipped = (path: string, reason: string): void => say(`left out: ${path}: ${reason}`);
+
+/** The images of `dir`, or of its `validation/`, with the classes of the model. */
+function evaluationFolder(dir: string, model: Classifier, file: string): ImageFolder {
+  const validation = join(dir, 'validation');
+  const { size, labels, classes, preprocessing } = model.config;
+  const folder = imageFolder(isFolder(validation) ? validation : dir, {
+    size,
+    resize: preprocessings[preprocessing].resize,
+    onSkip: saySkipped,
+    ...(labels === undefined ? {} : { classes: labels }),
+  });
+  if (folder.classes.length !== classes) {
+    throw new DataError(
+      `${folder.dir}: ${folder.classes.length} classes; the weights in ${file} have ${classes}, without names (--labels gives them)`,
+      { file: folder.dir },
+    );
+  }
+  return folder;
+}
+
+/** What `eval` says of an evaluation as JSON. */
+export function evaluationJson(found: Evaluation): object {
+  const { images, top1, top5, loss, map } = found;
+  if (map !== undefined) return { images, map };
+  const per_class = found.perClass.map(({ class: name, images, top1, top5, precision }) => ({
+    class: name,
+    images,
+    top1: top1 ?? null,
+    top5: top5 ?? null,
+    precision: precision ?? null,
+  }));
+  return { images, top1, top5, loss, per_class, confusion: found.confusion };
+}
+
+/** The most classes whose confusion matrix is printed for people. */
+const widestMatrix = 30;
+
+function printEvaluation(found: Evaluation): void {
+  const { images, top1, top5, loss, perClass, confusion } = found;
+  print(`${images} images: top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)}`);
+  print('');
+  const rows = perClass.map((scores) => [
+    scores.class,
+    scores.images,
+    percent(scores.top1),
+    percent(scores.top5),
+    percent(scores.precision),
+  ]);
+  print(table([['class', 'images', 'top-1', 'top-5', 'precision'], ...rows]));
+  print('');
+  if (confusion.length > widestMatrix) {
+    print(`confusion matrix: ${confusion.length} x ${confusion.length}, printed with --json`);
+    return;
+  }
+  print('confusion matrix (rows: true class, columns: answer)');
+  const matrix = confusion.map((row, i) => [`${i} ${perClass[i]?.class ?? ''}`, ...row]);
+  print(table([['', ...confusion.map((_, i) => String(i))], ...matrix]));
+}
+
+export function evalCommand(): Command {
+  return withCommonFlags(withWeightFlags(withModelFlags(new Command('eval'))))
+    .description('top-1, top-5, loss, per-class table, confusion matrix')
+    .argument('<data>', 'a folder per class, or a folder that has validation/')
+    .option('--batch <n>', 'images at a time', integer(1), 32)
+    .option('--workers <n>', 'images decoded at the same time', integer(1))
+    .action(async (data: string, flags: EvalFlags) => {
+      const backend = openFlagged(flags);
+      using model = await loadFlagged(flags);
+      const folder = evaluationFolder(data, model, flags.weights);
+      model.to(backend);
+      const found = await evaluate(model, folder, {
+        batchSize: flags.batch,
+        ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+      });
+      if (folder.skipped.size > 0) say(`${folder.skipped.size} images left out: they cannot be read`);
+      if (flags.json) print(evaluationJson(found));
+      else printEvaluation(found);
+    });
+}

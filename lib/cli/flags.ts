@@ -1,0 +1,130 @@
+// Flags: parsers that say what they accept, the flags that every command has, and the device they name.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Backend, DeviceError, LoadError, openDevice, setDefaultBackend } from '../index.ts';
+import { architecture, architectureNames } from '../models/registry.ts';
+import { DeviceUnusableError, UsageError } from './failure.ts';
+
+/** A whole number of at least `least`. */
+export const integer =
+  (least: number) =>
+  (text: string): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    }
+    return value;
+  };
+
+/** A number from `low` to, not including, `high`; above `low` with `open`. */
+export const real =
+  (low: number, high = Number.POSITIVE_INFINITY, open = false) =>
+  (text: string): number => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (!(open ? value > low : value >= low) || !(value < high)) {
+      const upper = high === Number.POSITIVE_INFINITY ? '' : ` and below ${high}`;
+      throw new InvalidArgumentError(`Expected a number ${open ? 'above' : 'of at least'} ${low}${upper}.`);
+    }
+    return value;
+  };
+
+/** `true` or `false`. */
+export function boolean(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Expected true or false.');
+  return text === 'true';
+}
+
+/** Names from a list, separated by commas. */
+export const listOf =
+  (accepted: readonly string[]) =>
+  (text: string): string[] => {
+    const names = text.split(',').map((name) => name.trim());
+    const unknown = names.find((name) => !accepted.includes(name));
+    if (unknown !== undefined) {
+      throw new InvalidArgumentError(`Expected names among ${accepted.join(', ')}, separated by commas.`);
+    }
+    return names;
+  };
+
+function device(text: string): string {
+  if (!/^(auto|cpu|cuda(:\d+)?|reference)$/.test(text)) {
+    throw new InvalidArgumentError('Expected auto, cpu, cuda or cuda:<n>.');
+  }
+  return text;
+}
+
+/** Flags of every command. */
+export interface CommonFlags {
+  readonly device: string;
+  readonly precision: 'auto' | 'fp32' | 'bf16' | 'fp16';
+  readonly threads?: number;
+  readonly seed: number;
+  readonly deterministic: boolean;
+  readonly json: boolean;
+}
+
+/** Adds {@link CommonFlags}. */
+export function withCommonFlags(command: Command): Command {
+  return command
+    .option('--device <name>', 'auto, cpu, cuda or cuda:<n>', device, 'auto')
+    .addOption(
+      new Option('--precision <type>', 'auto: fp32 on a CPU')
+        .choices(['auto', 'fp32', 'bf16', 'fp16'])
+        .default('auto'),
+    )
+    .option('--threads <n>', 'threads that compute (default: all)', integer(1))
+    .option('--seed <n>', 'enters everything that is random', integer(0), 0)
+    .option('--deterministic', 'the same bits every time', false)
+    .option('--json', 'JSON lines on stdout and nothing else', false);
+}
+
+/** `--arch`, `--classes` and `--size`, checked against each other. */
+export interface ModelFlags {
+  readonly arch?: string;
+  readonly classes?: number;
+  readonly size?: number;
+}
+
+export function withModelFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--arch <name>', 'network (default: what the weights say, else xception)').choices(
+        architectureNames,
+      ),
+    )
+    .option('--classes <n>', 'number of classes', integer(1))
+    .option('--size <pixels>', 'edge of the images', integer(1));
+}
+
+/** Refuses a size that the network cannot take. */
+export function checkSize(arch: string, size: number | undefined): void {
+  const { minimumSize } = architecture(arch);
+  if (size !== undefined && size < minimumSize) {
+    throw new UsageError(`--size ${size} is too small for ${arch}; expected at least ${minimumSize}`);
+  }
+}
+
+/** Opens the device of the flags and makes it the default. @throws DeviceUnusableError (exit code 3) */
+export function openFlagged(flags: CommonFlags): Backend {
+  const { deterministic, threads, precision } = flags;
+  try {
+    const backend = openDevice(flags.device, {
+      deterministic,
+      ...(threads === undefined ? {} : { threads }),
+    });
+    if (precision === 'bf16' || precision === 'fp16') {
+      throw new DeviceUnusableError(
+        `device ${backend.name} cannot compute with --precision ${precision}; expected auto or fp32`,
+      );
+    }
+    setDefaultBackend(backend);
+    return backend;
+  } catch (error) {
+    if (error instanceof LoadError || error instanceof DeviceError) {
+      throw new DeviceUnusableError(`--device ${flags.device} cannot be used: ${error.message}`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}

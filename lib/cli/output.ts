@@ -1,0 +1,62 @@
+// What a command prints: results on stdout, everything else for people on stderr. A closed pipe ends the printing only.
+
+let stdoutOpen = true;
+let stderrOpen = true;
+
+/** Called once, before anything is printed. */
+export function watchPipes(): void {
+  const closes = (error: NodeJS.ErrnoException, close: () => void) => {
+    if (error.code !== 'EPIPE') throw error;
+    close();
+  };
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    closes(error, () => {
+      stdoutOpen = false;
+    }),
+  );
+  process.stderr.on('error', (error: NodeJS.ErrnoException) =>
+    closes(error, () => {
+      stderrOpen = false;
+    }),
+  );
+}
+
+/** A line of results, for people or as JSON. */
+export function print(line: string | object): void {
+  if (!stdoutOpen) return;
+  process.stdout.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+}
+
+/** A line for people that is no result. */
+export function say(line: string): void {
+  if (stderrOpen) process.stderr.write(`${line}\n`);
+}
+
+/** Columns of text, numbers to the right. */
+export function table(rows: readonly (readonly (string | number)[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? 0, String(cell).length);
+    });
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) =>
+          typeof cell === 'number' || /^[\d.,]+( [GMk]?B?)?$/.test(cell)
+            ? String(cell).padStart(widths[i] as number)
+            : String(cell).padEnd(widths[i] as number),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** `22,855,952` */
+export const withCommas = (value: number): string => value.toLocaleString('en-US');
+
+/** A fraction as `93.1 %`. */
+export const percent = (value: number | undefined): string =>
+  value === undefined ? '-' : `${(value * 100).toFixed(1)} %`;

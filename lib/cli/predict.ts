@@ -1,0 +1,109 @@
+// `predict`: the best classes of image files, one line each, or the probabilities of an array of images.
+
+import { Command } from 'commander';
+import { preprocessings } from '../classify/preprocess.ts';
+import { bestOf, type Classifier, decodeImage, type Prediction } from '../index.ts';
+import { writeNpy } from '../interop/npy.ts';
+import { readImages } from './arrayFiles.ts';
+import { PartialFailure, UsageError } from './failure.ts';
+import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
+import { print, say } from './output.ts';
+import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
+
+interface PredictFlags extends CommonFlags, WeightFlags {
+  readonly top: number;
+  readonly input?: string;
+  readonly output?: string;
+  readonly logits: boolean;
+  readonly batch: number;
+}
+
+export function predictCommand(): Command {
+  return withCommonFlags(withWeightFlags(withModelFlags(new Command('predict'))))
+    .description('classify image files, or an array of images')
+    .argument('[images...]', 'JPEG, PNG or WebP files')
+    .option('--top <k>', 'how many classes', integer(1), 5)
+    .option(
+      '--input <file>',
+      '.npy, [n, height, width, 3]: float32 as it stands, uint8 resized and normalised',
+    )
+    .option('--output <file>', '.npy for the probabilities, float32 [n, classes]')
+    .option('--logits', 'logits in place of probabilities', false)
+    .option('--batch <n>', 'images at a time', integer(1), 32)
+    .action(async (images: string[], flags: PredictFlags) => {
+      const { input, output } = flags;
+      if ((input === undefined) !== (output === undefined)) {
+        throw new UsageError('--input and --output belong together; expected both, or image files');
+      }
+      if ((input === undefined) === (images.length === 0)) {
+        throw new UsageError('expected image files, or --input X.npy --output Y.npy');
+      }
+      const backend = openFlagged(flags);
+      using model = await loadFlagged(flags);
+      model.to(backend);
+      if (input === undefined || output === undefined) await predictFiles(model, images, flags);
+      else await predictArray(model, input, output, flags);
+    });
+}
+
+async function predictArray(
+  model: Classifier,
+  input: string,
+  output: string,
+  { logits, batch, json }: PredictFlags,
+): Promise<void> {
+  const { data, shape } = await readImages(input);
+  const [n = 0, height = 0, width = 0] = shape;
+  const results = await model.outputs({ data, shape: [n, height, width, 3] }, { logits, batchSize: batch });
+  const { classes } = model.config;
+  await writeNpy(output, { dtype: 'f32', shape: [n, classes], data: results });
+  const line = `${output}: ${logits ? 'logits' : 'probabilities'} of ${n} images, ${classes} classes`;
+  if (json) say(line);
+  else print(line);
+}
+
+/** Files in batches. One that cannot be read is said on stderr and makes the exit code 1; the others are printed. */
+async function predictFiles(model: Classifier, files: readonly string[], flags: PredictFlags): Promise<void> {
+  const { size, classes, labels, preprocessing } = model.config;
+  const { resize } = preprocessings[preprocessing];
+  const stride = size * size * 3;
+  let failures = 0;
+  for (let from = 0; from < files.length; from += flags.batch) {
+    const part = files.slice(from, from + flags.batch);
+    const decoded = await Promise.allSettled(
+      part.map((file) => decodeImage(file, { height: size, width: size, resize })),
+    );
+    const readable: string[] = [];
+    const pixels = new Uint8Array(part.length * stride);
+    decoded.forEach((result, i) => {
+      if (result.status === 'fulfilled') {
+        pixels.set(result.value, readable.length * stride);
+        readable.push(part[i] as string);
+      } else {
+        failures += 1;
+        say(`depthwise: ${result.reason instanceof Error ? result.reason.message : String(result.reason)}`);
+      }
+    });
+    if (readable.length === 0) continue;
+    const outputs = await model.outputs(
+      { data: pixels.subarray(0, readable.length * stride), shape: [readable.length, size, size, 3] },
+      { logits: flags.logits, batchSize: flags.batch },
+    );
+    readable.forEach((file, i) => {
+      const row = outputs.subarray(i * classes, (i + 1) * classes);
+      const predictions = bestOf(row, Math.min(flags.top, classes)).map(
+        (index): Prediction => ({
+          index,
+          label: labels?.[index] ?? String(index),
+          probability: row[index] as number,
+        }),
+      );
+      if (flags.json) print({ file, predictions });
+      else
+        print(
+          `${file}: ${predictions.map(({ label, probability }) => `${label} ${probability.toFixed(3)}`).join(', ')}`,
+        );
+    });
+  }
+  if (failures > 0) throw new PartialFailure(`${failures} files could not be read`);
+}

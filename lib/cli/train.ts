@@ -1,0 +1,269 @@
+// `train`: from a folder of images or arrays to a run folder with checkpoints.
+
+import { existsSync } from 'node:fs';
+import { Command } from 'commander';
+import {
+  type Classifier,
+  createClassifier,
+  type Dataset,
+  type Json,
+  readRunConfig,
+  Trainer,
+} from '../index.ts';
+import { architecture } from '../models/registry.ts';
+import { Interrupted, UsageError } from './failure.ts';
+import {
+  type CommonFlags,
+  checkSize,
+  integer,
+  type ModelFlags,
+  openFlagged,
+  withCommonFlags,
+  withModelFlags,
+} from './flags.ts';
+import { print, say } from './output.ts';
+import { ProgressLine } from './progress.ts';
+import { optimizerOf, type RecipeFlags, scheduleOf, withRecipeFlags } from './recipe.ts';
+import { openTrainingData } from './trainingData.ts';
+import { readFlagged } from './weights.ts';
+
+interface TrainFlags extends CommonFlags, ModelFlags, RecipeFlags {
+  readonly out?: string;
+  readonly validation?: string;
+  readonly arrays?: string[];
+  readonly init?: string;
+  readonly resume: boolean;
+  readonly checkpointEvery?: number;
+  readonly keep: number;
+  readonly workers?: number;
+  readonly logEvery: number;
+}
+
+/** Flags that a resumed run takes from its config.json where they are not given again. */
+const remembered = [
+  'arch',
+  'classes',
+  'size',
+  'batch',
+  'epochs',
+  'steps',
+  'optimizer',
+  'lr',
+  'momentum',
+  'rho',
+  'epsilon',
+  'epsilonOutside',
+  'weightDecay',
+  'schedule',
+  'warmup',
+  'polyak',
+  'dropout',
+  'labelSmoothing',
+  'loss',
+  'augment',
+  'color',
+  'shuffle',
+  'seed',
+  'validation',
+  'arrays',
+  'checkpointEvery',
+  'keep',
+  'logEvery',
+  'deterministic',
+] as const satisfies readonly (keyof TrainFlags)[];
+
+export function trainCommand(): Command {
+  return withCommonFlags(withRecipeFlags(withModelFlags(new Command('train'))))
+    .description('train a classifier')
+    .argument('[data]', 'folder with train/ and validation/, each with a folder per class')
+    .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
+    .option('--validation <dir>', 'folder per class to evaluate on (default: validation/ in the data)')
+    .option('--out <dir>', 'folder of the run (default: the first free of runs/<arch>-<n>)')
+    .option('--init <file>', 'start from weights; a classifier of another size is left out')
+    .option('--resume', 'continue the run in --out exactly where it stopped', false)
+    .option('--checkpoint-every <n>', 'steps, beside the end of each epoch', integer(1))
+    .option('--keep <n>', 'newest checkpoints to keep', integer(1), 3)
+    .option('--workers <n>', 'images decoded at the same time', integer(1))
+    .option('--log-every <n>', 'steps between lines of metrics.jsonl', integer(1), 10)
+    .action(async (data: string | undefined, flags: TrainFlags, command: Command) => {
+      await train(data, flags, command);
+    });
+}
+
+/** The first folder runs/<arch>-<n> that is not there. */
+function freeFolder(arch: string): string {
+  let n = 1;
+  while (existsSync(`runs/${arch}-${n}`)) n += 1;
+  return `runs/${arch}-${n}`;
+}
+
+/** What the flags alone show to be wrong. */
+function checkUsage(data: string | undefined, flags: TrainFlags): void {
+  if (flags.resume && flags.out === undefined)
+    throw new UsageError('--resume needs --out, the folder of the run');
+  if (flags.epochs !== undefined && flags.steps !== undefined) {
+    throw new UsageError('--epochs and --steps exclude each other; expected one of them');
+  }
+  if (flags.arrays !== undefined && flags.arrays.length !== 2) {
+    throw new UsageError(`--arrays takes two files, X.npy Y.npy; got ${flags.arrays.length}`);
+  }
+  if (data !== undefined && flags.arrays !== undefined) {
+    throw new UsageError('a data folder and --arrays exclude each other; expected one of them');
+  }
+  if (data === undefined && flags.arrays === undefined && !flags.resume) {
+    throw new UsageError('expected a data folder, or --arrays X.npy Y.npy');
+  }
+  if (flags.arch !== undefined || flags.init === undefined) checkSize(flags.arch ?? 'xception', flags.size);
+  optimizerOf(flags);
+}
+
+/** The flags of a resumed run: those given now, else those that it was started with. */
+async function rememberedFlags(
+  data: string | undefined,
+  flags: TrainFlags,
+  command: Command,
+): Promise<{ data: string | undefined; flags: TrainFlags }> {
+  const config = await readRunConfig(flags.out as string);
+  const before = config?.command as Record<string, Json> | undefined;
+  if (before === undefined) return { data, flags };
+  const given = (name: string) => command.getOptionValueSource(name) === 'cli';
+  const total = given('epochs') || given('steps');
+  const kept: Record<string, Json> = {};
+  for (const name of remembered) {
+    const value = before[name];
+    if (given(name) || value === null || value === undefined) continue;
+    if (total && (name === 'epochs' || name === 'steps')) continue;
+    if (data !== undefined && name === 'arrays') continue;
+    kept[name] = value;
+  }
+  const folder = typeof before.data === 'string' && !given('arrays') ? before.data : undefined;
+  return { data: data ?? folder, flags: { ...flags, ...kept } as TrainFlags };
+}
+
+/** A new classifier for the data, with the weights of `--init` if given. */
+async function classifierFor(flags: TrainFlags, training: Dataset, named: boolean): Promise<Classifier> {
+  const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
+  const arch = flags.arch ?? weights?.arch ?? 'xception';
+  checkSize(arch, flags.size);
+  const { classes } = training;
+  const model = createClassifier(arch, {
+    classes: named ? classes : classes.length,
+    dropout: flags.dropout,
+    ...(training.size === undefined ? {} : { size: training.size }),
+  });
+  if (weights !== undefined) {
+    const left = model.loadWeights(weights.tensors, {
+      skipClassifier: true,
+      file: weights.file ?? (flags.init as string),
+    });
+    if (left.length > 0)
+      say(
+        `--init: the classifier does not fit ${classes.length} classes and starts anew (${left.join(', ')})`,
+      );
+  }
+  return model;
+}
+
+/** Turns signals into an abort at the next step; a second one ends the process at once. */
+function interruptible(): { signal: AbortSignal; release: () => void } {
+  const controller = new AbortController();
+  const stop = (name: 'SIGINT' | 'SIGTERM') => {
+    const reason = new Interrupted(name);
+    if (controller.signal.aborted) process.exit(reason.exitCode);
+    say(`${name}: stopping after this step; once more to stop at once`);
+    controller.abort(reason);
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return {
+    signal: controller.signal,
+    release: () => {
+      process.off('SIGINT', stop);
+      process.off('SIGTERM', stop);
+    },
+  };
+}
+
+async function train(given: string | undefined, givenFlags: TrainFlags, command: Command): Promise<void> {
+  checkUsage(given, givenFlags);
+  const { data, flags } = givenFlags.resume
+    ? await rememberedFlags(given, givenFlags, command)
+    : { data: given, flags: givenFlags };
+  checkUsage(data, flags);
+  const { signal, release } = interruptible();
+  try {
+    openFlagged(flags);
+    const defaultSize = architecture(flags.arch ?? 'xception').size;
+    const sets = await openTrainingData({
+      data,
+      arrays: flags.arrays,
+      validation: flags.validation,
+      classes: flags.classes,
+      size: flags.size,
+      defaultSize,
+      augment: flags.augment,
+      color: flags.color,
+    });
+    using model = await classifierFor(flags, sets.training, sets.named);
+    const out = flags.out ?? freeFolder(model.config.arch);
+    const { device, threads, deterministic, precision, seed, weightDecay, polyak, labelSmoothing, loss } =
+      flags;
+    using trainer = new Trainer(model, {
+      device,
+      deterministic,
+      precision,
+      optimizer: optimizerOf(flags),
+      weightDecay,
+      schedule: scheduleOf(flags),
+      polyak,
+      labelSmoothing,
+      loss,
+      seed,
+      batchSize: flags.batch,
+      shuffle: flags.shuffle,
+      logEvery: flags.logEvery,
+      ...(threads === undefined ? {} : { threads }),
+      ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+    });
+    const progress = new ProgressLine(flags.json ? process.stderr : process.stdout);
+    const { epochs, steps, checkpointEvery } = flags;
+    const length = steps !== undefined ? { steps } : { epochs: epochs ?? 10 };
+    const history = await trainer.fit(sets.training, {
+      ...(sets.validation === undefined ? {} : { validation: sets.validation }),
+      ...length,
+      out,
+      resume: flags.resume,
+      keep: flags.keep,
+      ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
+      config: { command: commandJson(data, { ...flags, ...length }) },
+      signal,
+      onNotice: (message) => {
+        progress.end();
+        say(message);
+      },
+      onStep: (record, at) => {
+        if (flags.json && record.step % flags.logEvery === 0) print(record);
+        progress.step(at);
+      },
+      onEpoch: (record) => {
+        if (flags.json) print(record);
+        progress.epoch(record);
+      },
+    });
+    progress.end();
+    const { skipped } = sets.training;
+    if (skipped.size > 0) say(`${skipped.size} images left out: they cannot be read`);
+    const done =
+      history.steps.length === 0 ? `nothing to do: ${history.step} steps are done` : `${history.step} steps`;
+    say(`${done}; the run is in ${out}: depthwise predict IMAGE --weights ${out}`);
+  } finally {
+    release();
+  }
+}
+
+/** The flags in force, as config.json keeps them. */
+function commandJson(data: string | undefined, flags: TrainFlags): { readonly [key: string]: Json } {
+  const kept: Record<string, Json> = { data: data ?? null, init: flags.init ?? null };
+  for (const name of remembered) kept[name] = (flags[name] as Json | undefined) ?? null;
+  return kept;
+}

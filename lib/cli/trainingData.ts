@@ -1,0 +1,111 @@
+// The data of a training: a folder with train/ and validation/, or arrays.
+
+import { join } from 'node:path';
+import { preprocessings } from '../classify/preprocess.ts';
+import { type Augmentation, arrays, DataError, type Dataset, imageFolder } from '../index.ts';
+import { readArrayLabels, readImages } from './arrayFiles.ts';
+import { isFolder, saySkipped } from './eval.ts';
+
+/** Where the data are, and what is made of them. */
+export interface DataFlags {
+  readonly data: string | undefined;
+  readonly arrays: readonly string[] | undefined;
+  readonly validation: string | undefined;
+  readonly classes: number | undefined;
+  /** Undefined: the network's own. */
+  readonly size: number | undefined;
+  readonly defaultSize: number;
+  readonly augment: Augmentation | undefined;
+  readonly color: boolean;
+}
+
+/** What to train on. */
+export interface TrainingSets {
+  readonly training: Dataset;
+  readonly validation: Dataset | undefined;
+  /** Whether the classes have names: those of folders. */
+  readonly named: boolean;
+}
+
+/** Opens the data. @throws DataError where they are at fault */
+export const openTrainingData = (flags: DataFlags): Promise<TrainingSets> =>
+  flags.arrays === undefined ? openFolders(flags) : openArrays(flags);
+
+async function openFolders(flags: DataFlags): Promise<TrainingSets> {
+  const { size = flags.defaultSize, color, classes } = flags;
+  const data = flags.data as string;
+  const inner = join(data, 'train');
+  const beside = join(data, 'validation');
+  const folder = isFolder(inner) ? inner : data;
+  if (folder === data && isFolder(beside)) {
+    throw new DataError(`${data}: there is a validation/ in it, but no train/`, { file: data });
+  }
+  const { resize } = preprocessings.keras;
+  const options = { size, color, resize, onSkip: saySkipped };
+  const found = imageFolder(folder, { ...options, augment: flags.augment ?? 'inception' });
+  const training =
+    classes === undefined || classes === found.classes.length
+      ? found
+      : imageFolder(folder, {
+          ...options,
+          augment: flags.augment ?? 'inception',
+          classes: padded(found.classes, classes, folder),
+        });
+  const validation = flags.validation ?? (folder === inner && isFolder(beside) ? beside : undefined);
+  return {
+    training,
+    validation:
+      validation === undefined
+        ? undefined
+        : imageFolder(validation, { ...options, color: false, classes: training.classes }),
+    named: true,
+  };
+}
+
+/** `--classes` above the number of folders: outputs that no image has. */
+function padded(names: readonly string[], classes: number, folder: string): string[] {
+  if (classes < names.length) {
+    throw new DataError(`${folder}: ${names.length} classes, more than --classes ${classes}`, {
+      file: folder,
+    });
+  }
+  return [
+    ...names,
+    ...Array.from({ length: classes - names.length }, (_, i) => `unused ${names.length + i}`),
+  ];
+}
+
+async function openArrays(flags: DataFlags): Promise<TrainingSets> {
+  const [imageFile, labelFile] = flags.arrays as readonly [string, string];
+  const images = await readImages(imageFile);
+  const labels = await readArrayLabels(labelFile);
+  const floats = images.data instanceof Float32Array;
+  const [, height, width] = images.shape;
+  if (floats && flags.size !== undefined && (flags.size !== height || flags.size !== width)) {
+    throw new DataError(
+      `${imageFile}: float32 images are taken as they stand, ${height} x ${width}; --size is ${flags.size}`,
+      { file: imageFile },
+    );
+  }
+  if (floats && ((flags.augment ?? 'none') !== 'none' || flags.color)) {
+    throw new DataError(
+      `${imageFile}: float32 images are taken as they stand; expected --augment none without --color`,
+      { file: imageFile },
+    );
+  }
+  const training = arrays(images, labels, {
+    ...(flags.classes === undefined ? {} : { classes: flags.classes }),
+    ...(floats ? {} : { size: flags.size ?? flags.defaultSize }),
+    augment: flags.augment ?? (floats ? 'none' : 'inception'),
+    color: flags.color,
+  });
+  const size = training.size ?? flags.defaultSize;
+  return {
+    training,
+    validation:
+      flags.validation === undefined
+        ? undefined
+        : imageFolder(flags.validation, { size, onSkip: saySkipped }),
+    named: false,
+  };
+}

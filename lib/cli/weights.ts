@@ -1,0 +1,63 @@
+// Weights as commands take them: `--weights`, `--raw`, `--labels`, and the model that they make.
+
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { fromWeightFile } from '../classify/load.ts';
+import { type Classifier, DataError } from '../index.ts';
+import { readWeights, type WeightFile } from '../interop/weights.ts';
+import { checkSize, type ModelFlags } from './flags.ts';
+import { say } from './output.ts';
+
+/** Flags of a command that reads weights. */
+export interface WeightFlags extends ModelFlags {
+  readonly weights: string;
+  readonly raw: boolean;
+  readonly labels?: string;
+}
+
+export function withWeightFlags(command: Command): Command {
+  return command
+    .requiredOption('--weights <file>', 'run folder, checkpoint folder, .safetensors, .h5 or .weights.h5')
+    .option('--raw', 'the weights themselves, not their Polyak average', false)
+    .option('--labels <file>', 'names of the classes, one a line');
+}
+
+/** Reads weights, saying on stderr if a damaged checkpoint is passed over. */
+export const readFlagged = (path: string, raw: boolean): Promise<WeightFile> =>
+  readWeights(path, { raw, warn: say });
+
+/** The names of the classes in a text file, one a line. */
+export async function readLabels(file: string): Promise<string[]> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new DataError(`${file}: cannot be read; expected a text file with one class name a line`, {
+      file,
+      cause,
+    });
+  }
+  return text.replace(/\r?\n$/, '').split(/\r?\n/);
+}
+
+/** The classifier that the flags name. */
+export async function loadFlagged(flags: WeightFlags): Promise<Classifier> {
+  if (flags.arch !== undefined) checkSize(flags.arch, flags.size);
+  const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
+  const weights = await readFlagged(flags.weights, flags.raw);
+  checkSize(flags.arch ?? weights.arch, flags.size);
+  const model = fromWeightFile(weights, {
+    file: weights.file ?? flags.weights,
+    ...(flags.arch === undefined ? {} : { arch: flags.arch }),
+    ...(flags.classes === undefined ? {} : { classes: flags.classes }),
+    ...(flags.size === undefined ? {} : { size: flags.size }),
+  });
+  const { classes } = model.config;
+  if (labels !== undefined && labels.length !== classes) {
+    throw new DataError(`${flags.labels}: ${labels.length} names; the weights have ${classes} classes`, {
+      file: flags.labels as string,
+    });
+  }
+  if (labels !== undefined) model.configure({ labels });
+  return model;
+}

@@ -1,0 +1,158 @@
+// Benchmarks: how fast a network trains and predicts, and how fast batches come. Warm-up steps are not counted.
+
+import type { Backend } from '../backend/backend.ts';
+import { createClassifier } from '../classify/load.ts';
+import { ArgumentError } from '../core/errors.ts';
+import { philox4x32Into } from '../core/philox.ts';
+import { arrays } from '../data/arrays.ts';
+import type { Augmentation, Batch, Dataset } from '../data/batch.ts';
+import { createOptimizer, sgd } from '../optim/optimizer.ts';
+import { Predictor } from './evaluate.ts';
+import { TrainingStep } from './step.ts';
+
+export type BenchmarkMode = 'train' | 'infer' | 'load';
+
+/** What to measure. */
+export interface BenchmarkOptions {
+  readonly arch: string;
+  readonly mode: BenchmarkMode;
+  readonly batch: number;
+  /** Edge of the images in pixels. */
+  readonly size: number;
+  readonly steps: number;
+  readonly warmup: number;
+  /** Undefined: random images in memory, with 1,000 classes. */
+  readonly data?: Dataset;
+  readonly augment: Augmentation;
+  readonly workers?: number;
+  readonly seed: number;
+}
+
+/** What was measured. Times are milliseconds per step. */
+export interface BenchmarkResult {
+  readonly imagesPerSecond: number;
+  readonly stepMs: { readonly median: number; readonly min: number; readonly max: number };
+  /** Peak resident memory of the process on a CPU. */
+  readonly peakBytes: number;
+}
+
+const syntheticClasses = 1000;
+/** Random images are this much larger than the input, so that the pipeline has something to crop and resize. */
+const syntheticScale = 1.25;
+
+function syntheticData(size: number, n: number, seed: number): Dataset {
+  const edge = Math.round(size * syntheticScale);
+  const data = new Uint8Array(n * edge * edge * 3);
+  const words = new Uint32Array(4);
+  const bytes = new Uint8Array(words.buffer);
+  for (let at = 0; at < data.length; at += bytes.length) {
+    philox4x32Into(words, at, 0, 0, 0, seed, 0);
+    data.set(bytes.subarray(0, Math.min(bytes.length, data.length - at)), at);
+  }
+  const labels = Int32Array.from({ length: n }, (_, i) => (i * 37) % syntheticClasses);
+  return arrays({ data, shape: [n, edge, edge, 3] }, labels, { classes: syntheticClasses, size });
+}
+
+/** Batches without end: epoch after epoch. */
+async function* endless(data: Dataset, options: BenchmarkOptions): AsyncGenerator<Batch, never> {
+  const { batch, augment, workers, seed } = options;
+  for (let epoch = 0; ; epoch++) {
+    let any = false;
+    const batches = data.batches({
+      batchSize: batch,
+      epoch,
+      seed,
+      shuffle: true,
+      dropLast: true,
+      augment,
+      ...(workers === undefined ? {} : { workers }),
+    });
+    for await (const next of batches) {
+      any = true;
+      yield next;
+    }
+    if (!any) throw new ArgumentError('benchmark: the data give no batch');
+  }
+}
+
+/** Runs one benchmark. `train`: forward, loss, backward and SGD with momentum and weight decay, dropout 0.5. */
+export async function benchmark(backend: Backend, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const { arch, mode, batch, size, steps, warmup, seed } = options;
+  const data = options.data ?? syntheticData(size, batch, seed);
+  const batches = endless(data, options);
+  // Random images are decoded once: what is measured is then the network alone.
+  const first = (await batches.next()).value;
+  const next = async (): Promise<Batch> =>
+    options.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
+  using model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size });
+  const run = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), batch, seed);
+  try {
+    const times: number[] = [];
+    for (let step = 0; step < warmup + steps; step++) {
+      const start = performance.now();
+      const images = await next();
+      await run?.step(images, step + 1);
+      if (step >= warmup) times.push(performance.now() - start);
+    }
+    const total = times.reduce((sum, time) => sum + time, 0);
+    const sorted = times.toSorted((a, b) => a - b);
+    const middle = sorted.length / 2;
+    return {
+      imagesPerSecond: (1000 * batch * steps) / total,
+      stepMs: {
+        median: ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2,
+        min: sorted[0] as number,
+        max: sorted.at(-1) as number,
+      },
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+    };
+  } finally {
+    run?.dispose();
+    await batches.return(undefined as never);
+  }
+}
+
+function prepare(
+  mode: 'train' | 'infer',
+  model: ReturnType<typeof createClassifier>,
+  batch: number,
+  seed: number,
+): { step: (images: Batch, step: number) => Promise<void>; dispose: () => void } {
+  if (mode === 'infer') {
+    const predictor = new Predictor(model);
+    return {
+      step: async ({ images, shape }) => {
+        await predictor.logits(images, shape, batch);
+      },
+      dispose: () => predictor[Symbol.dispose](),
+    };
+  }
+  const optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
+    weightDecay: 1e-5,
+  });
+  const training = new TrainingStep({
+    model,
+    optimizer,
+    polyak: undefined,
+    loss: 'softmax',
+    labelSmoothing: 0,
+    classWeights: undefined,
+    mode: 'compiled',
+    seed,
+  });
+  return {
+    step: async (images, step) => {
+      const { loss, logits } = training.run(images, { step, lr: 1e-3, polyakDecay: 0 });
+      try {
+        await loss.item();
+      } finally {
+        loss.dispose();
+        logits.dispose();
+      }
+    },
+    dispose: () => {
+      training[Symbol.dispose]();
+      optimizer.dispose();
+    },
+  };
+}
