@@ -1,4 +1,4 @@
-// Activations and their gradients, which are written in terms of the output, so that the input need not be kept.
+// Activations and their gradients, written in terms of the output, so that the input need not stay.
 
 import { applyOne } from '../core/apply.ts';
 import { aval } from '../core/aval.ts';

@@ -7,11 +7,11 @@ import { scope } from '../core/scope.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { scale as scaleBy } from './elementwise.ts';
 import { fillBeside } from './shape.ts';
-import { expectRange, expectWhole, shapeRule } from './shapeRule.ts';
+import { expectRange, expectShare, expectWhole, shapeRule } from './shapeRule.ts';
 
 /*
- * Ioffe, Szegedy: "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1, written with sums, so that a pass over x
- * gives the statistics and a second one applies them:
+ * Ioffe, Szegedy: "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1, written with sums, so that a
+ * pass over x gives the statistics and a second one applies them:
  *   mean = sum / count, variance = sumSquares / count - mean², r = 1 / sqrt(variance + epsilon),
  *   y = x * scale + shift with scale = gamma r, shift = beta - mean scale.
  * Channels are the last axis. Sums, statistics and parameters have the accumulator type.
@@ -41,8 +41,9 @@ export const channelSumsOp = defineOp<object>()({
 const zerosLike = (x: Tensor): Tensor => fillBeside(x, x.shape, 0);
 
 /**
- * Attributes of batchNormFinalize. `count`: elements per channel. `momentum`: how much of the running statistics
- * stays. `unbiased`: whether the running variance takes the batch's variance times count / (count - 1).
+ * Attributes of batchNormFinalize. `count`: elements per channel. `momentum`: how much of the running
+ * statistics stays. `unbiased`: whether the running variance takes the batch's variance times
+ * count / (count - 1).
  */
 export type BatchNormAttributes = {
   readonly count: number;
@@ -52,9 +53,9 @@ export type BatchNormAttributes = {
 };
 
 /**
- * batchNormFinalize(sum, sumSquares, gamma, beta, running statistics) → statistics, scale and shift, new running
- * statistics. The variance is clamped at 0, below which only rounding can take it; gradients ignore the clamp. They
- * pass through `scale` and `shift` alone.
+ * batchNormFinalize(sum, sumSquares, gamma, beta, running statistics) → statistics, scale and shift, new
+ * running statistics. The variance is clamped at 0, below which only rounding can take it; gradients ignore
+ * the clamp. They pass through `scale` and `shift` alone.
  */
 export const batchNormFinalizeOp = defineOp<BatchNormAttributes>()({
   name: 'batchNormFinalize',
@@ -73,7 +74,7 @@ export const batchNormFinalizeOp = defineOp<BatchNormAttributes>()({
     ({ c }, match, { count, epsilon, momentum, unbiased }) => {
       expectWhole(match, 'count', [count], unbiased ? 2 : 1);
       expectRange(match, 'epsilon', epsilon, 0);
-      expectRange(match, 'momentum', momentum, 0, 1 + Number.EPSILON);
+      expectShare(match, 'momentum', momentum);
       return Array.from({ length: 6 }, () => aval([c], match.accumulator));
     },
   ),

@@ -1,4 +1,4 @@
-// Convolution with groups, and its two gradients. The three are closed under differentiation: each is the others' rule.
+// Convolution with groups, and its two gradients: closed under differentiation.
 
 import { applyOne } from '../core/apply.ts';
 import { aval } from '../core/aval.ts';
@@ -19,9 +19,10 @@ import {
 } from './window.ts';
 
 /*
- * y[n,i,j,o] = sum over p, q, d of x[n, i*stride - top + p*dilation, j*stride - left + q*dilation, g*D + d] w[o,p,q,d]
- * with D = c/groups channels per group and g = floor(o / (O/groups)); x is 0 outside. A cross-correlation, as in
- * every deep learning library.
+ * y[n,i,j,o] = sum over p, q, d of
+ *   x[n, i*stride - top + p*dilation, j*stride - left + q*dilation, g*D + d] * w[o,p,q,d]
+ * with D = c/groups channels per group and g = floor(o / (O/groups)); x is 0 outside.
+ * A cross-correlation, as in every deep learning library.
  */
 
 /** Attributes of the three convolution ops, all explicit. */
@@ -152,7 +153,7 @@ export interface Conv2dOptions {
   readonly padding?: PaddingOption;
   /** Distance of neighbouring taps. Default 1. */
   readonly dilation?: PairOption;
-  /** Input and output channels are split into this many groups that do not mix. Default 1; depthwise: all channels. */
+  /** Channels are split into this many groups that do not mix. Default 1; depthwise: as many as channels. */
   readonly groups?: number;
 }
 

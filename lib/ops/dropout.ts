@@ -11,8 +11,9 @@ export type DropoutAttributes = { readonly rate: number; readonly stream: number
 
 /**
  * dropout(x, counter = [seed, step]) → y. Element i is kept when word i mod 4 of
- * Philox4x32-10(counter = {lo(i/4), hi(i/4), step, 0}, key = {seed, stream}) is at least floor(rate 2³²), and then
- * multiplied by 1 / (1 - rate). Srivastava et al., JMLR 15, 2014; scaled while training, so that inference does nothing.
+ * Philox4x32-10(counter = {lo(i/4), hi(i/4), step, 0}, key = {seed, stream}) is at least floor(rate 2³²), and
+ * then multiplied by 1 / (1 - rate). Srivastava et al., JMLR 15, 2014; scaled while training, so that
+ * inference does nothing.
  */
 export const dropoutOp = defineOp<DropoutAttributes>()({
   name: 'dropout',

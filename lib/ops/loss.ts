@@ -1,4 +1,4 @@
-// Softmax, and the two classification losses with their gradients. Losses are per example; take the mean for a scalar.
+// Softmax, and the two classification losses per example, with their gradients.
 
 import { applyOne } from '../core/apply.ts';
 import { aval } from '../core/aval.ts';
@@ -107,8 +107,8 @@ export const softmaxCrossEntropyGradOp = defineOp<SmoothingAttributes>()({
 });
 
 /**
- * sigmoidCrossEntropy(logits x, targets) → loss: the mean over c of max(x, 0) - x t + log(1 + exp(-|x|)), with
- * t = targets (1 - smoothing) + smoothing / 2.
+ * sigmoidCrossEntropy(logits x, targets) → loss: the mean over c of max(x, 0) - x t + log(1 + exp(-|x|)),
+ * with t = targets (1 - smoothing) + smoothing / 2.
  */
 export const sigmoidCrossEntropyOp = defineOp<SmoothingAttributes>()({
   name: 'sigmoidCrossEntropy',

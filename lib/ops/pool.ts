@@ -179,7 +179,7 @@ export interface PoolOptions {
 
 /** Options of {@link avgPool}. */
 export interface AvgPoolOptions extends PoolOptions {
-  /** Whether the mean counts the padding's zeros. Default false, as in TensorFlow; PyTorch's default is true. */
+  /** Whether the mean counts the padding's zeros. Default false, as in TensorFlow; PyTorch's is true. */
   readonly countPadding?: boolean;
 }
 

@@ -4,7 +4,7 @@ import { applyOne } from '../core/apply.ts';
 import { type Aval, aval, type Shape, sameShape, sizeOf } from '../core/aval.ts';
 import { withBackend } from '../core/device.ts';
 import { type DType, dtypeCode, dtypes, isFloating } from '../core/dtype.ts';
-import { ArgumentError, ShapeError, UnsupportedError } from '../core/errors.ts';
+import { ArgumentError, UnsupportedError } from '../core/errors.ts';
 import { defineOp } from '../core/op.ts';
 import { scope } from '../core/scope.ts';
 import type { Tensor } from '../core/tensor.ts';
@@ -250,13 +250,13 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   });
 }
 
-/** Shape of two operands together, by NumPy's rule. Throws ShapeError. */
-export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
-  const rank = Math.max(a.length, b.length);
+/** Shape of two operands together, by NumPy's rule. */
+function commonShape(op: string, a: Tensor, b: Tensor): Shape {
+  const rank = Math.max(a.shape.length, b.shape.length);
   return Array.from({ length: rank }, (_, i) => {
-    const [p, q] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1];
+    const [p, q] = [a, b].map(({ shape }) => shape[i - rank + shape.length] ?? 1) as [number, number];
     if (p !== q && p !== 1 && q !== 1) {
-      throw new ShapeError(`${op}: a and b expect equal extents or 1, got [${a}] and [${b}]`);
+      throw errorsOf(op, ['a', 'b'], [a.aval, b.aval]).shapeError('b expects extents of 1 or those of a');
     }
     return p === 1 ? q : p;
   });
@@ -270,7 +270,7 @@ export function broadcasting(
   combine: (a: Tensor, b: Tensor) => Tensor,
 ): Tensor {
   if (sameShape(a.shape, b.shape)) return combine(a, b);
-  const shape = broadcastShapes(op, a.shape, b.shape);
+  const shape = commonShape(op, a, b);
   const whole = (x: Tensor) => (sameShape(x.shape, shape) ? x : broadcast(x, shape));
   return scope(() => combine(whole(a), whole(b)));
 }

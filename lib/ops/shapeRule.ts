@@ -1,4 +1,4 @@
-// Shape rules as patterns: an op writes its operands as the op table does, and gets extents, types and errors.
+// Shape rules as patterns of operands, written as in the op table; and their errors.
 
 import { type Aval, type Shape, sameShape, showNamed } from '../core/aval.ts';
 import { accumulatorType, type DType, isFloating } from '../core/dtype.ts';
@@ -6,10 +6,10 @@ import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 
 /*
  * A pattern is `type[axes]`.
- *   type  T: one floating type for all operands that say T; E: the same, but of any kind; A: the accumulator type
- *         of T (f32, or f64 for f64); or types by name: `i32`, `u8|f32`.
- *   axes  names of extents; a name that comes twice has one extent. A leading `...` is any number of axes, the same
- *         ones wherever it comes.
+ *   type  T: one floating type for all operands that say T; E: the same, but of any kind;
+ *         A: the accumulator type of T (f32, or f64 for f64); or types by name: `i32`, `u8|f32`.
+ *   axes  names of extents; a name that comes twice has one extent.
+ *         A leading `...` is any number of axes, the same ones wherever it comes.
  */
 type AxisNames<S extends string> = S extends `${infer Head},${infer Tail}` ? Head | AxisNames<Tail> : S;
 type Axes<P extends Readonly<Record<string, string>>> = {
@@ -127,7 +127,7 @@ class Bindings {
     if (open ? shape.length < axes.length : shape.length !== axes.length) {
       const whole = `[${[...(open ? ['...'] : []), ...axes].join(',')}]`;
       throw shapeError(
-        `${name} expects ${axes.length} axes${open ? ' or more' : ''} ${whole}, got ${shape.length}`,
+        `${name} expects ${axes.length}${open ? ' or more' : ''} axes ${whole}, got ${shape.length}`,
       );
     }
     const lead = shape.slice(0, shape.length - axes.length);
@@ -175,9 +175,14 @@ export function expectRange(
   least: number,
   below = Number.POSITIVE_INFINITY,
 ): void {
-  if (!(value >= least && value < below)) {
-    const range =
-      below === Number.POSITIVE_INFINITY ? `of at least ${least}` : `from ${least} to below ${below}`;
-    throw argumentError(`${attribute} expects a number ${range}, got ${value}`);
-  }
+  if (value >= least && value < below) return;
+  const range =
+    below === Number.POSITIVE_INFINITY ? `of at least ${least}` : `from ${least} to below ${below}`;
+  throw argumentError(`${attribute} expects a number ${range}, got ${value}`);
+}
+
+/** Throws ArgumentError unless `value` is from 0 to 1, both allowed. */
+export function expectShare({ argumentError }: Errors, attribute: string, value: number): void {
+  if (!(value >= 0 && value <= 1))
+    throw argumentError(`${attribute} expects a number from 0 to 1, got ${value}`);
 }

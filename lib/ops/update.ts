@@ -1,14 +1,15 @@
-// What optimizers do to one parameter, and Polyak averaging. Pure: new values come out, the caller stores them.
+// What optimizers do to one parameter, and Polyak averaging. Pure: new values come out.
 
 import { apply, applyOne } from '../core/apply.ts';
 import { type Aval, aval } from '../core/aval.ts';
 import { defineOp } from '../core/op.ts';
 import type { Tensor } from '../core/tensor.ts';
-import { expectRange, type Match, shapeRule } from './shapeRule.ts';
+import { expectRange, expectShare, type Match, shapeRule } from './shapeRule.ts';
 
 /*
- * w, g and the states have one shape; learning rate, step and decay are scalars on the device, because they change
- * from step to step. L2 regularization adds the gradient of weightDecay/2 |w|², so g' = g + weightDecay w.
+ * w, g and the states have one shape; learning rate, step and decay are scalars on the device, because they
+ * change from step to step. L2 regularization adds the gradient of weightDecay/2 |w|²:
+ *   g' = g + weightDecay w.
  */
 const none = 'an update is not differentiated';
 
@@ -21,10 +22,6 @@ const alike = ({ lead, dtype }: Match, count: number): Aval[] =>
 
 const expectDecay = (match: Match, { weightDecay }: SgdAttributes) =>
   expectRange(match, 'weightDecay', weightDecay, 0);
-
-/** Throws unless `value` is from 0 to 1, both allowed. */
-const expectShare = (match: Match, attribute: string, value: number) =>
-  expectRange(match, attribute, value, 0, 1 + Number.EPSILON);
 
 /** sgdUpdate(w, g, lr) → w - lr g'. */
 export const sgdUpdateOp = defineOp<SgdAttributes>()({
@@ -43,8 +40,8 @@ export const sgdUpdateOp = defineOp<SgdAttributes>()({
 export type MomentumAttributes = SgdAttributes & { readonly momentum: number; readonly nesterov: boolean };
 
 /**
- * momentumUpdate(w, g, m, lr) → w, m as in Keras: m = momentum m - lr g'; w = w + m, or, with Nesterov's look ahead,
- * w + momentum m - lr g'. Sutskever et al., ICML 2013, section 2.
+ * momentumUpdate(w, g, m, lr) → w, m as in Keras: m = momentum m - lr g'; w = w + m, or, with Nesterov's look
+ * ahead, w + momentum m - lr g'. Sutskever et al., ICML 2013, section 2.
  */
 export const momentumUpdateOp = defineOp<MomentumAttributes>()({
   name: 'momentumUpdate',
@@ -74,8 +71,8 @@ function expectRmsprop(match: Match, a: RmspropAttributes): void {
 }
 
 /**
- * rmspropUpdate(w, g, v, lr) → w, v: v = rho v + (1 - rho) g'²; w = w - lr g' / sqrt(v + epsilon), or outside:
- * lr g' / (sqrt(v) + epsilon). Tieleman, Hinton: lecture 6.5, 2012.
+ * rmspropUpdate(w, g, v, lr) → w, v: v = rho v + (1 - rho) g'²; w = w - lr g' / sqrt(v + epsilon), or
+ * outside: lr g' / (sqrt(v) + epsilon). Tieleman, Hinton: lecture 6.5, 2012.
  */
 export const rmspropUpdateOp = defineOp<RmspropAttributes>()({
   name: 'rmspropUpdate',
@@ -251,7 +248,7 @@ export function adamUpdate(
   return { w: newW, m: newM, v: newV };
 }
 
-/** One step of the exponential moving average of a parameter: average + (1 - decay)(w - average), decay a scalar. */
+/** One step of a moving average of a parameter: average + (1 - decay)(w - average), decay a scalar. */
 export function polyakUpdate(average: Tensor, w: Tensor, decay: Tensor): Tensor {
   return applyOne(polyakUpdateOp, [average, w, decay], {});
 }

@@ -1,4 +1,4 @@
-// Windows of convolution and pooling: stride, padding and dilation; from what a user writes to explicit numbers.
+// Windows of convolution and pooling: from what a user writes to explicit numbers.
 
 import { ArgumentError } from '../core/errors.ts';
 import { type Errors, expectWhole } from './shapeRule.ts';
@@ -13,8 +13,9 @@ export type PairOption = number | Pair;
 export type Margins = readonly [top: number, bottom: number, left: number, right: number];
 
 /**
- * How a user writes padding. `'same'` is TensorFlow's rule: ceil(extent / stride) outputs, an odd row or column of
- * padding at the bottom or right. `'valid'` is none. A number or `[height, width]` is the same on opposite sides.
+ * How a user writes padding. `'same'` is TensorFlow's rule: ceil(extent / stride) outputs, an odd row or
+ * column of padding at the bottom or right. `'valid'` is none. A number or `[height, width]` is the same on
+ * opposite sides.
  */
 export type PaddingOption =
   | 'same'
@@ -60,7 +61,7 @@ export function resolvePadding(
   if (typeof option === 'object' && 'top' in option) {
     return [option.top, option.bottom, option.left, option.right];
   }
-  const expected = "'same', 'valid', a number, [height, width] or { top, bottom, left, right }";
+  const expected = 'same, valid, a number, [height, width] or { top, bottom, left, right }';
   throw new ArgumentError(`${op}: padding expects ${expected}, got ${JSON.stringify(option)}`);
 }
 
@@ -91,8 +92,9 @@ export function windowOutput(errors: Errors, operand: string, size: Pair, span: 
 export function expectOutput(errors: Errors, got: Pair, size: Pair, span: Pair, window: Window): void {
   const expected = windowOutput(errors, 'the image', size, span, window);
   if (expected[0] !== got[0] || expected[1] !== got[1]) {
+    const image = `an image of ${size.join('x')}`;
     throw errors.shapeError(
-      `g expects ${expected.join('x')} rows and columns for an image of ${size.join('x')}, has ${got.join('x')}`,
+      `g expects ${expected.join('x')} rows and columns for ${image}, has ${got.join('x')}`,
     );
   }
 }

@@ -11,8 +11,8 @@ export interface Operand {
 }
 
 /**
- * Computes the outputs, which start at zero and share no memory with the inputs. Attributes are the numbers of the
- * op table, as native code gets them. Throws what a device would report.
+ * Computes the outputs, which start at zero and share no memory with the inputs. Attributes are the numbers
+ * of the op table, as native code gets them. Throws what a device would report.
  */
 export type Kernel = (
   inputs: readonly Operand[],

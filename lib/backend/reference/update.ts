@@ -3,8 +3,8 @@
 import { type Kernel, operand } from './kernel.ts';
 
 /**
- * A kernel over tensors of one shape and scalars behind them: `f` gets the elements at one place (scalars repeat)
- * and gives those of the outputs.
+ * A kernel over tensors of one shape and scalars behind them: `f` gets the elements at one place (scalars
+ * repeat) and gives those of the outputs.
  */
 const update =
   (f: (values: readonly number[], attributes: readonly number[]) => readonly number[]): Kernel =>

@@ -1,0 +1,397 @@
+// Random cases of every op. The type keeps the list: an op without cases does not compile.
+
+import type { DType } from '../../lib/core/dtype.ts';
+import type { OpName } from '../../lib/ops/index.ts';
+import { dilated, type Pair, resolvePadding } from '../../lib/ops/window.ts';
+import type { Random } from '../support/random.ts';
+import type { AttributesOf, CaseMaker } from '../support/testOp.ts';
+
+/** A convolution whose output has at least one row and column; some cases are fixed corners. */
+function convolution(random: Random, i: number) {
+  const groups = random.pick([1, 1, 2, 3]);
+  const depth = random.whole(1, 3);
+  const depthwise = i % 4 === 1;
+  const channels = depthwise ? random.whole(1, 4) : groups * depth;
+  const kernel: Pair = [random.whole(1, 4), random.whole(1, 4)];
+  const stride: Pair = [random.whole(1, 3), random.whole(1, 3)];
+  const dilation: Pair = [random.whole(1, 2), random.whole(1, 2)];
+  const size: Pair = i % 5 === 0 ? [1, random.whole(4, 6)] : [random.whole(4, 7), random.whole(4, 7)];
+  const span: Pair = [dilated(kernel[0], dilation[0]), dilated(kernel[1], dilation[1])];
+  // Enough padding for one output, uneven on purpose.
+  const least = [0, 1].map((axis) => Math.max(0, span[axis]! - size[axis]!));
+  const before: Pair = [random.whole(0, 2), random.whole(0, 2)];
+  const padding =
+    i % 3 === 0
+      ? resolvePadding('conv2d', 'same', size, span, stride)
+      : ([before[0], least[0]! + random.whole(0, 2), before[1], least[1]! + random.whole(0, 2)] as const);
+  const attributes = { stride, padding, dilation, groups: depthwise ? channels : groups };
+  const outputs = attributes.groups * random.whole(1, 2);
+  const out = [0, 1].map(
+    (axis) =>
+      Math.floor((size[axis]! + padding[2 * axis]! + padding[2 * axis + 1]! - span[axis]!) / stride[axis]!) +
+      1,
+  );
+  const batch = random.whole(1, 2);
+  return {
+    attributes,
+    size,
+    kernel,
+    x: [batch, ...size, channels],
+    w: [outputs, ...kernel, channels / attributes.groups],
+    y: [batch, ...out, outputs],
+  };
+}
+
+/** A pooling window; padding stays smaller than the kernel. */
+function pooling(random: Random, i: number) {
+  const kernel: Pair = [random.whole(1, 3), random.whole(1, 3)];
+  const stride: Pair = [random.whole(1, 3), random.whole(1, 3)];
+  const size: Pair = [random.whole(3, 6), random.whole(3, 6)];
+  const padding =
+    i % 3 === 0
+      ? resolvePadding('maxPool', 'same', size, kernel, stride)
+      : ([
+          random.whole(0, kernel[0] - 1),
+          random.whole(0, kernel[0] - 1),
+          random.whole(0, kernel[1] - 1),
+          random.whole(0, kernel[1] - 1),
+        ] as const);
+  const out = [0, 1].map(
+    (axis) =>
+      Math.floor(
+        (size[axis]! + padding[2 * axis]! + padding[2 * axis + 1]! - kernel[axis]!) / stride[axis]!,
+      ) + 1,
+  );
+  const [batch, channels] = [random.whole(1, 2), random.whole(1, 3)];
+  return {
+    attributes: { kernel, stride, padding },
+    size,
+    x: [batch, ...size, channels],
+    y: [batch, ...out, channels],
+  };
+}
+
+const matrices = (random: Random) => [random.whole(1, 4), random.whole(1, 5), random.whole(1, 4)] as const;
+const channels = (random: Random) => [...random.shape(random.whole(1, 3)), random.whole(1, 6)];
+const smoothing = (random: Random) => ({ smoothing: random.pick([0, 0.1]) });
+const rate = (random: Random) => random.between(0.001, 0.1, []);
+
+const unary =
+  <A>(attributes: A): CaseMaker<A> =>
+  (random) => ({ inputs: [random.awayFromZero(random.shape())], attributes });
+
+const binary =
+  <A>(attributes: A): CaseMaker<A> =>
+  (random) => {
+    const shape = random.shape();
+    return { inputs: [random.awayFromZero(shape), random.awayFromZero(shape)], attributes };
+  };
+
+/** Statistics of a plausible batch: sums over `n` elements of values whose variance is well above 0. */
+function sums(random: Random, c: number, n: number) {
+  const mean = random.normal([c]);
+  const variance = random.between(0.5, 2, [c]);
+  const scaled = (values: Float64Array) => ({ shape: [c], values: values.map((x) => Math.fround(x * n)) });
+  return [scaled(mean.values), scaled(variance.values.map((v, i) => v + mean.values[i]! ** 2))] as const;
+}
+
+function rmsprop(random: Random) {
+  return {
+    rho: 0.9,
+    epsilon: random.pick([1e-3, 1e-7]),
+    epsilonOutside: random.pick([false, true]),
+    weightDecay: random.pick([0, 1e-2]),
+  };
+}
+
+export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
+  conv2d: (random, i) => {
+    const { x, w, attributes } = convolution(random, i);
+    return { inputs: [random.normal(x), random.normal(w)], attributes };
+  },
+  conv2dInputGrad: (random, i) => {
+    const { y, w, size, attributes } = convolution(random, i);
+    return { inputs: [random.normal(y), random.normal(w)], attributes: { ...attributes, size } };
+  },
+  conv2dWeightGrad: (random, i) => {
+    const { x, y, kernel, attributes } = convolution(random, i);
+    return { inputs: [random.normal(x), random.normal(y)], attributes: { ...attributes, kernel } };
+  },
+
+  channelSums: (random) => ({ inputs: [random.normal(channels(random))], attributes: {} }),
+  batchNormFinalize: (random) => {
+    const [c, n] = [random.whole(1, 6), random.whole(2, 50)];
+    const unbiased = random.pick([false, true]);
+    return {
+      inputs: [
+        ...sums(random, c, n),
+        random.normal([c]),
+        random.normal([c]),
+        random.normal([c]),
+        random.between(0.5, 2, [c]),
+      ],
+      attributes: {
+        count: n,
+        epsilon: random.pick([1e-3, 1e-5]),
+        momentum: random.pick([0.99, 0.9, 0]),
+        unbiased,
+      },
+    };
+  },
+  batchNormFinalizeGrad: (random) => {
+    const c = [random.whole(1, 6)];
+    const [gScale, gShift, mean, gamma] = [
+      random.normal(c),
+      random.normal(c),
+      random.normal(c),
+      random.normal(c),
+    ];
+    return {
+      inputs: [gScale, gShift, mean, random.between(0.5, 2, c), gamma],
+      attributes: { count: random.whole(1, 50) },
+    };
+  },
+  channelAffine: (random) => {
+    const x = channels(random);
+    return {
+      inputs: [random.normal(x), random.normal(x.slice(-1)), random.normal(x.slice(-1))],
+      attributes: {},
+    };
+  },
+  channelMultiply: (random) => {
+    const x = channels(random);
+    return { inputs: [random.normal(x), random.normal(x.slice(-1))], attributes: {} };
+  },
+  channelGradSums: (random) => {
+    const x = channels(random);
+    return { inputs: [random.normal(x), random.normal(x)], attributes: {} };
+  },
+  batchNormFold: (random) => {
+    const c = [random.whole(1, 6)];
+    return {
+      inputs: [random.normal(c), random.normal(c), random.normal(c), random.between(0.5, 2, c)],
+      attributes: { epsilon: random.pick([1e-3, 1e-5]) },
+    };
+  },
+  batchNormFoldGrad: (random) => {
+    const c = [random.whole(1, 6)];
+    return {
+      inputs: [random.normal(c), random.normal(c), random.normal(c), random.between(0.5, 2, c)],
+      attributes: { epsilon: random.pick([1e-3, 1e-5]) },
+    };
+  },
+
+  relu: unary({}),
+  reluGrad: binary({}),
+  elu: unary({ alpha: 0.7 }),
+  eluGrad: binary({ alpha: 0.7 }),
+  sigmoid: unary({}),
+  sigmoidGrad: binary({}),
+
+  maxPool: (random, i) => {
+    const { x, attributes } = pooling(random, i);
+    return { inputs: [random.distinct(x)], attributes };
+  },
+  maxPoolGrad: (random, i) => {
+    const { x, y, size, attributes } = pooling(random, i);
+    // Any tap that lies inside the image for every window: the one at the padding's corner.
+    const [top, , left] = attributes.padding;
+    const tap = top * attributes.kernel[1] + left;
+    const channelsOfX = x.at(-1)!;
+    const shape = [...y.slice(0, 3), channelsOfX];
+    return {
+      inputs: [random.normal(shape), random.wholes(shape, 'u8', tap, tap)],
+      attributes: { ...attributes, size },
+    };
+  },
+  avgPool: (random, i) => {
+    const { x, attributes } = pooling(random, i);
+    return { inputs: [random.normal(x)], attributes: { ...attributes, countPadding: i % 2 === 0 } };
+  },
+  avgPoolGrad: (random, i) => {
+    const { y, size, attributes } = pooling(random, i);
+    return { inputs: [random.normal(y)], attributes: { ...attributes, countPadding: i % 2 === 0, size } };
+  },
+  globalAvgPool: (random) => ({ inputs: [random.normal(random.shape(4))], attributes: {} }),
+  globalAvgPoolGrad: (random) => ({
+    inputs: [random.normal(random.shape(2))],
+    attributes: { size: [random.whole(1, 4), random.whole(1, 4)] },
+  }),
+
+  linear: (random) => {
+    const [n, i, o] = matrices(random);
+    return { inputs: [random.normal([n, i]), random.normal([o, i])], attributes: {} };
+  },
+  linearInputGrad: (random) => {
+    const [n, i, o] = matrices(random);
+    return { inputs: [random.normal([n, o]), random.normal([o, i])], attributes: {} };
+  },
+  linearWeightGrad: (random) => {
+    const [n, i, o] = matrices(random);
+    return { inputs: [random.normal([n, i]), random.normal([n, o])], attributes: {} };
+  },
+  addBias: (random) => {
+    const x = channels(random);
+    return { inputs: [random.normal(x), random.normal(x.slice(-1))], attributes: {} };
+  },
+
+  add: binary({}),
+  subtract: binary({}),
+  multiply: binary({}),
+  scale: unary({ factor: -0.3 }),
+  square: unary({}),
+  sum: (random) => {
+    const x = random.shape();
+    const axes = x.flatMap((_, axis) => (random.uniform() < 0.5 ? [axis] : []));
+    return { inputs: [random.normal(x)], attributes: { axes, keepDims: random.pick([false, true]) } };
+  },
+  broadcast: (random) => {
+    const shape = random.shape(random.whole(0, 5), 3);
+    const x = shape.slice(random.whole(0, shape.length)).map((extent) => random.pick([1, extent]));
+    return { inputs: [random.normal(x)], attributes: { shape } };
+  },
+  fill: (random) => ({
+    inputs: [],
+    attributes: {
+      shape: random.shape(),
+      value: random.whole(0, 255),
+      dtype: random.pick(['f32', 'i32', 'u8']),
+    },
+  }),
+  cast: (random, i) => {
+    const shape = random.shape();
+    const [input, dtypes] = [
+      [random.normal(shape), ['f32']] as const,
+      [random.between(-300, 600, shape), ['u8', 'i32']] as const,
+      [random.wholes(shape, 'u8', 0, 255), ['f32', 'i32']] as const,
+      [random.wholes(shape, 'i32', -1000, 1000), ['f32', 'u8']] as const,
+    ][i % 4]!;
+    return { inputs: [input], attributes: { dtype: random.pick<DType>(dtypes) } };
+  },
+  concat: (random) => {
+    const shape = random.shape(random.whole(1, 4));
+    const axis = random.whole(0, shape.length - 1);
+    const part = () => random.normal(shape.with(axis, random.whole(1, 4)));
+    return { inputs: Array.from({ length: random.whole(1, 3) }, part), attributes: { axis } };
+  },
+  slice: (random) => {
+    const x = random.shape(random.whole(1, 4), 5);
+    const start = x.map((whole) => random.whole(0, whole - 1));
+    const extent = x.map((whole, i) => random.whole(1, whole - start[i]!));
+    return { inputs: [random.normal(x)], attributes: { start, extent } };
+  },
+  pad: (random) => {
+    const x = random.shape(random.whole(1, 4));
+    const some = () => x.map(() => random.whole(0, 2));
+    return { inputs: [random.normal(x)], attributes: { before: some(), after: some() } };
+  },
+  reshape: (random) => {
+    const x = random.shape(3);
+    return {
+      inputs: [random.normal(x)],
+      attributes: { shape: random.pick([x.toReversed(), [x[0]! * x[1]!, x[2]!]]) },
+    };
+  },
+
+  dropout: (random) => ({
+    inputs: [random.normal(random.shape()), random.wholes([2], 'i32', -1000, 100000)],
+    attributes: { rate: random.pick([0, 0.1, 0.5, 0.9]), stream: random.whole(0, 5) },
+  }),
+
+  softmax: (random) => ({
+    inputs: [random.normal([random.whole(1, 4), random.whole(1, 7)])],
+    attributes: {},
+  }),
+  softmaxGrad: (random) => {
+    const shape = [random.whole(1, 4), random.whole(1, 7)];
+    return { inputs: [random.normal(shape), random.between(0, 1, shape)], attributes: {} };
+  },
+  softmaxCrossEntropy: (random) => {
+    const [n, c] = [random.whole(1, 4), random.whole(2, 7)];
+    return {
+      inputs: [random.normal([n, c]), random.wholes([n], 'i32', 0, c - 1)],
+      attributes: smoothing(random),
+    };
+  },
+  softmaxCrossEntropyGrad: (random) => {
+    const [n, c] = [random.whole(1, 4), random.whole(2, 7)];
+    return {
+      inputs: [random.normal([n]), random.normal([n, c]), random.wholes([n], 'i32', 0, c - 1)],
+      attributes: smoothing(random),
+    };
+  },
+  sigmoidCrossEntropy: (random) => {
+    const shape = [random.whole(1, 4), random.whole(1, 7)];
+    return {
+      inputs: [random.awayFromZero(shape), random.between(0, 1, shape)],
+      attributes: smoothing(random),
+    };
+  },
+  sigmoidCrossEntropyGrad: (random) => {
+    const shape = [random.whole(1, 4), random.whole(1, 7)];
+    return {
+      inputs: [random.normal(shape.slice(0, 1)), random.normal(shape), random.between(0, 1, shape)],
+      attributes: smoothing(random),
+    };
+  },
+
+  normalizeImages: (random, i) => {
+    const x = random.shape(4, 5);
+    const perChannel = () => ({ ...random.normal(x.slice(-1)), dtype: 'f32' as const });
+    const images =
+      i % 2 === 0 ? random.wholes(x, 'u8', 0, 255) : { ...random.normal(x), dtype: 'f32' as const };
+    return { inputs: [images, perChannel(), perChannel()], attributes: { dtype: 'f32' } };
+  },
+
+  sgdUpdate: (random) => {
+    const w = random.shape();
+    return {
+      inputs: [random.normal(w), random.normal(w), rate(random)],
+      attributes: { weightDecay: random.pick([0, 0.01]) },
+    };
+  },
+  momentumUpdate: (random) => {
+    const w = random.shape();
+    return {
+      inputs: [random.normal(w), random.normal(w), random.normal(w), rate(random)],
+      attributes: {
+        momentum: 0.9,
+        nesterov: random.pick([false, true]),
+        weightDecay: random.pick([0, 0.01]),
+      },
+    };
+  },
+  rmspropUpdate: (random) => {
+    const w = random.shape();
+    return {
+      inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), rate(random)],
+      attributes: rmsprop(random),
+    };
+  },
+  rmspropMomentumUpdate: (random) => {
+    const w = random.shape();
+    return {
+      inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), random.normal(w), rate(random)],
+      attributes: { ...rmsprop(random), momentum: 0.9 },
+    };
+  },
+  adamUpdate: (random) => {
+    const w = random.shape();
+    const step = random.whole(1, 1000);
+    return {
+      inputs: [
+        random.normal(w),
+        random.normal(w),
+        random.normal(w),
+        random.between(0, 1, w),
+        rate(random),
+        random.between(step, step, []),
+      ],
+      attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: random.pick([0, 0.01]) },
+    };
+  },
+  polyakUpdate: (random) => {
+    const w = random.shape();
+    return { inputs: [random.normal(w), random.normal(w), random.between(0.9, 1, [])], attributes: {} };
+  },
+};

@@ -1,0 +1,32 @@
+// Every op on 20 random cases; and the list of ops, which exists in TypeScript, in C and in the tests.
+
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { kernels } from '../../lib/backend/reference/kernels.ts';
+import { allOps, type OpName } from '../../lib/ops/index.ts';
+import { testOp } from '../support/testOp.ts';
+import { cases } from './cases.ts';
+
+const names = Object.keys(allOps) as OpName[];
+
+describe('the list of ops', () => {
+  const header = readFileSync(new URL('../../native/include/depthwise_ops.h', import.meta.url), 'utf8');
+  const declared = [...header.matchAll(/^\s*X\((\d+), (\w+)\)/gm)].map(([, code, name]) => ({
+    code,
+    name: name!,
+  }));
+
+  it('is the same in lib/ops, in the native header, in the reference backend and in the tests', () => {
+    const sorted = [...names].sort();
+    expect(declared.map(({ name }) => name).sort(), 'native/include/depthwise_ops.h').to.deep.equal(sorted);
+    expect([...kernels.keys()].sort(), 'lib/backend/reference').to.deep.equal(sorted);
+    expect(Object.keys(cases).sort(), 'test/ops/cases.ts').to.deep.equal(sorted);
+  });
+
+  it('has every name and every code once', () => {
+    expect(new Set(declared.map(({ code }) => code)).size).to.equal(declared.length);
+    for (const name of names) expect(allOps[name].name).to.equal(name);
+  });
+});
+
+for (const name of names) testOp(name, cases[name]);
