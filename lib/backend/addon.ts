@@ -14,6 +14,8 @@ export interface NativeDeviceOptions {
   readonly libraryFolder?: string;
   /** Bytes that the device may hold in all; 0 or absent: no limit but the machine's. */
   readonly memoryLimit?: number;
+  /** Gives every buffer memory of its own, so that AddressSanitizer sees overruns. Slow. Default false. */
+  readonly uncached?: boolean;
 }
 
 export interface NativeMemory {

@@ -142,6 +142,7 @@ DeviceOptions Arguments::deviceOptions(size_t at, const char* name) const {
   options.memoryLimit = number("memoryLimit", uint64_t{1} << 52);
   options.deterministic = flag("deterministic");
   options.allowTf32 = flag("allowTf32");
+  options.uncached = flag("uncached");
   const Napi::Value folder = member("libraryFolder");
   if (!folder.IsUndefined()) {
     if (!folder.IsString()) refuse("libraryFolder", "a string", folder);

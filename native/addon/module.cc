@@ -36,7 +36,8 @@ Napi::Value opTable(const Arguments& arguments) {
   return table;
 }
 
-// openDevice(path, { ordinal?, threads?, deterministic?, allowTf32?, libraryFolder?, memoryLimit? }) -> device
+// openDevice(path, { ordinal?, threads?, deterministic?, allowTf32?, libraryFolder?, memoryLimit?, uncached? })
+//   -> device
 Napi::Value openDevice(const Arguments& arguments) {
   const std::string path = arguments.string(0, "path");
   const DeviceOptions options = arguments.deviceOptions(1, "options");

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <limits>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace dw {
 
 namespace {
@@ -19,6 +23,18 @@ constexpr size_t kLargeRemainder = kMiB;      // a rest below this stays with it
 
 size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+// Tells AddressSanitizer that the rest of an allocation, beyond what was asked for, is out of bounds, or no longer.
+void fence([[maybe_unused]] char* pointer, [[maybe_unused]] size_t bytes, [[maybe_unused]] size_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_poison_memory_region(pointer + bytes, size - bytes);
+#endif
+}
+void unfence([[maybe_unused]] char* pointer, [[maybe_unused]] size_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(pointer, size);
+#endif
+}
+
 size_t segmentFor(size_t size) {
   if (size <= kSmallest) return kSmallSegment;
   return size <= kLargeSegment / 2 ? kLargeSegment : roundUp(size, kSegmentRounding);
@@ -32,21 +48,27 @@ Allocator::~Allocator() {
     if (block->previous == nullptr) {
       size_t size = 0;
       for (const Block* part = block; part != nullptr; part = part->next) size += part->size;
+      unfence(block->pointer, size);
       device_.release(block->pointer, size);
     }
   }
   for (Block* block : blocks_) delete block;
 }
 
-Allocator::Block* Allocator::allocate(size_t bytes, Usage usage, const std::function<void()>& drain) {
+Allocator::Block* Allocator::allocate(size_t bytes, Usage usage, uint64_t completed,
+                                       const std::function<void()>& drain) {
   const size_t size = roundUp(std::max<size_t>(bytes, 1), kAlignment);
   const bool small = size <= kSmallest;
-  const size_t segment = segmentFor(size);
+  const size_t segment = caching_ ? segmentFor(size) : size;
   {
     const std::lock_guard lock(mutex_);
-    Block* block = takeCached(size, small);
+    if (!caching_) trim(completed);
+    Block* block = caching_ ? takeCached(size, small) : nullptr;
     if (block == nullptr) block = takeFresh(segment, small);
-    if (block != nullptr) return use(block, size, usage);
+    if (block != nullptr) {
+      if (!caching_) fence(block->pointer, bytes, size);
+      return use(block, size, usage);
+    }
   }
   // Not under the lock: the stream thread may need it to get done.
   drain();
@@ -55,6 +77,7 @@ Allocator::Block* Allocator::allocate(size_t bytes, Usage usage, const std::func
   Block* block = takeFresh(segment, small);
   if (block == nullptr) block = takeFresh(size, small);
   if (block == nullptr) outOfMemory(bytes);
+  if (!caching_) fence(block->pointer, bytes, size);
   return use(block, size, usage);
 }
 
@@ -173,6 +196,7 @@ void* Allocator::obtain(size_t bytes) {
 }
 
 void Allocator::giveBack(void* pointer, size_t bytes) {
+  unfence(static_cast<char*>(pointer), bytes);
   device_.release(pointer, bytes);
   held_ -= bytes;
 }

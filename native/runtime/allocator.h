@@ -42,20 +42,23 @@ class Allocator {
     Block* next;
   };
 
-  // `limit` in bytes; 0: what the backend gives.
-  Allocator(BackendDevice& device, uint64_t limit) : device_(device), limit_(limit) {}
+  // `limit` in bytes; 0: what the backend gives. Without caching every block is an allocation of the backend's and
+  // goes back as soon as its last user is done: slow, but AddressSanitizer then sees a kernel that leaves its operands.
+  Allocator(BackendDevice& device, uint64_t limit, bool caching)
+      : device_(device), limit_(limit), caching_(caching) {}
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
   // At least `bytes`, 64-byte aligned. On the queueing thread. When memory is short, `drain` is called, which returns
-  // when all queued work is done; then what is cached goes back to the backend. Throws OutOfMemory.
-  Block* allocate(size_t bytes, Usage usage, const std::function<void()>& drain);
+  // when all queued work is done; then what is cached goes back to the backend. `completed` is the ticket of the last
+  // task done. Throws OutOfMemory.
+  Block* allocate(size_t bytes, Usage usage, uint64_t completed, const std::function<void()>& drain);
   // `lastUse`: ticket of the last task queued so far.
   void release(Block* block, uint64_t lastUse);
 
   // Memory outside the cache, for the stream thread: it is behind the queueing thread in time, so a cached block may
-  // still have users queued. `completed` is the ticket of the last task done: what was cached since is left alone.
+  // still have users queued. What was cached after `completed` is left alone.
   void* allocateDirect(size_t bytes, uint64_t completed);
   void releaseDirect(void* pointer, size_t bytes);
 
@@ -81,6 +84,7 @@ class Allocator {
 
   BackendDevice& device_;
   const uint64_t limit_;
+  const bool caching_;
   mutable std::mutex mutex_;
   FreeBlocks freeSmall_;
   FreeBlocks freeLarge_;

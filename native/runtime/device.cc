@@ -159,7 +159,7 @@ unsigned long long shown(uint64_t number) { return number; }
 
 Device::Device(const std::string& path, const DeviceOptions& options)
     : backend_(loadBackend(path), backendOptions(options)),
-      allocator_(backend_, options.memoryLimit),
+      allocator_(backend_, options.memoryLimit, !options.uncached),
       workspace_(backend_, allocator_),
       kernels_(backend_),
       stream_(backend_.name()) {}
@@ -184,7 +184,7 @@ ProgramCode Device::decodeSupported(const std::vector<double>& payload) {
 double Device::allocate(uint64_t bytes) {
   if (bytes > kMaxBytes) fail(FailureKind::Argument, "allocate: %llu bytes are too many", shown(bytes));
   auto buffer = std::make_shared<Buffer>();
-  buffer->block = allocator_.allocate(bytes, Usage::Buffer, [this] { drain(); });
+  buffer->block = allocator_.allocate(bytes, Usage::Buffer, stream_.completed(), [this] { drain(); });
   buffer->pointer = buffer->block->pointer;
   buffer->bytes = bytes;
   try {
@@ -238,7 +238,9 @@ void Device::readBlocking(uint64_t handle, void* target, uint64_t bytes) {
 double Device::prepare(const std::vector<double>& payload) {
   ProgramCode code = decodeSupported(payload);
   Allocator::Block* arena = nullptr;
-  if (code.arenaBytes > 0) arena = allocator_.allocate(code.arenaBytes, Usage::Arena, [this] { drain(); });
+  if (code.arenaBytes > 0) {
+    arena = allocator_.allocate(code.arenaBytes, Usage::Arena, stream_.completed(), [this] { drain(); });
+  }
   try {
     return programs_.add(std::make_shared<PreparedProgram>(std::move(code), arena));
   } catch (...) {

@@ -27,6 +27,8 @@ struct DeviceOptions {
   std::string libraryFolder;
   // Bytes that the device may hold in all; 0: no limit but the machine's.
   uint64_t memoryLimit = 0;
+  // Gives every buffer memory of its own, for AddressSanitizer.
+  bool uncached = false;
 };
 
 struct DeviceMemory : MemoryFigures {
