@@ -2,8 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { loadAddon } from '../../lib/backend/load.ts';
 import { kernels } from '../../lib/backend/reference/kernels.ts';
 import { allOps, type OpName } from '../../lib/ops/index.ts';
+import { devices } from '../support/devices.ts';
 import { testOp } from '../support/testOp.ts';
 import { cases } from './cases.ts';
 
@@ -11,21 +13,25 @@ const names = Object.keys(allOps) as OpName[];
 
 describe('the list of ops', () => {
   const header = readFileSync(new URL('../../native/include/depthwise_ops.h', import.meta.url), 'utf8');
-  const declared = [...header.matchAll(/^\s*X\((\d+), (\w+)\)/gm)].map(([, code, name]) => ({
-    code,
-    name: name!,
-  }));
+  const declared = [...header.matchAll(/^\s*X\((\d+), (\w+)\)/gm)].map(
+    ([, code, name]) => [name!, Number(code)] as const,
+  );
+  const sorted = [...names].sort();
 
   it('is the same in lib/ops, in the native header, in the reference backend and in the tests', () => {
-    const sorted = [...names].sort();
-    expect(declared.map(({ name }) => name).sort(), 'native/include/depthwise_ops.h').to.deep.equal(sorted);
+    expect(declared.map(([name]) => name).sort(), 'native/include/depthwise_ops.h').to.deep.equal(sorted);
     expect([...kernels.keys()].sort(), 'lib/backend/reference').to.deep.equal(sorted);
     expect(Object.keys(cases).sort(), 'test/ops/cases.ts').to.deep.equal(sorted);
   });
 
   it('has every name and every code once', () => {
-    expect(new Set(declared.map(({ code }) => code)).size).to.equal(declared.length);
+    expect(new Set(declared.map(([, code]) => code)).size).to.equal(declared.length);
     for (const name of names) expect(allOps[name].name).to.equal(name);
+  });
+
+  it('is what the native module was built with', function () {
+    if (devices.length === 0) this.skip(); // which test/support/devices.ts has printed, or made a failure
+    expect(loadAddon().addon.opTable()).to.deep.equal(Object.fromEntries(declared));
   });
 });
 

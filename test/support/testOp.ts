@@ -5,6 +5,7 @@ import type { Backend } from '../../lib/backend/backend.ts';
 import { apply } from '../../lib/core/apply.ts';
 import { type Aval, aval, byteLength, showAval, sizeOf } from '../../lib/core/aval.ts';
 import { bufferCounters } from '../../lib/core/buffer.ts';
+import { compile } from '../../lib/core/compile.ts';
 import { withBackend } from '../../lib/core/device.ts';
 import { arrayFor, isFloating, type TensorData, viewAs } from '../../lib/core/dtype.ts';
 import { type AnyOp, hasGradient, type Op } from '../../lib/core/op.ts';
@@ -85,7 +86,8 @@ export function runOp(
   }
 }
 
-const norm = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
+const norm = (values: ArrayLike<number>): number =>
+  Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0));
 
 /** |got - expected| / |expected|, or the absolute distance where nothing larger than 1e-4 is expected. */
 export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
@@ -96,7 +98,8 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
 
 const inner = (a: Float64Array, b: ArrayLike<number>): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
-function expectClose(
+/** Expects floating outputs within a relative error, and others equal. */
+export function expectClose(
   op: AnyOp,
   got: readonly TensorData[],
   expected: readonly TensorData[],
@@ -188,6 +191,19 @@ function checkGradient(op: AnyOp, given: OpCase<unknown>, random: Random): void 
   forget();
 }
 
+/** Eager and compiled runs give the same bits. */
+function checkCompiled(backend: Backend, op: AnyOp, { inputs, attributes }: OpCase<unknown>): void {
+  const run = (...operands: Tensor[]) => apply(op, operands, attributes);
+  using compiled = compile(run);
+  withBackend(backend, () =>
+    scope(() => {
+      const operands = inputs.map((given) => tensor(dataOf(given, 'f32'), given.shape));
+      const [eager, traced] = [run, compiled].map((f) => f(...operands).map((y) => [...y.dataSync()]));
+      expect(traced, `compiled on ${backend.name}`).to.deep.equal(eager);
+    }),
+  );
+}
+
 /** Runs `body` and expects that no device holds more or less than before. */
 function expectMemoryBack(backends: readonly Backend[], body: () => void): void {
   const held = () => [
@@ -201,7 +217,7 @@ function expectMemoryBack(backends: readonly Backend[], body: () => void): void 
 
 /**
  * Tests an op on 20 random cases: the reference backend in float32 against float64, the gradient against
- * finite differences, every device against the reference, and the encoding. A case's name reproduces it.
+ * finite differences, every device against the reference, eager against compiled, and the encoding. A case's name reproduces it.
  */
 export function testOp(name: OpName, make: CaseMaker<unknown>): void {
   const op = allOps[name];
@@ -220,6 +236,7 @@ export function testOp(name: OpName, make: CaseMaker<unknown>): void {
           );
           expectClose(op, single.data, double.data, 1e-6);
           checkGradient(op, given, random);
+          for (const backend of [reference, ...devices]) checkCompiled(backend, op, given);
           for (const device of devices) {
             const inputs = given.inputs.map((input) => avalOf(input, 'f32'));
             expect(device.supports(op, inputs, given.attributes), device.name).to.deep.equal({
