@@ -95,9 +95,9 @@ export class BatchNorm extends Module {
   readonly beta: Parameter;
   readonly runningMean: Parameter;
   readonly runningVariance: Parameter;
-  readonly epsilon: number;
-  readonly momentum: number;
-  readonly unbiased: boolean;
+  epsilon: number;
+  momentum: number;
+  unbiased: boolean;
 
   constructor(channels: number, options: BatchNormOptions = {}) {
     super();
