@@ -26,6 +26,15 @@ function examine(name: 'cpu' | 'cuda', flags: CommonFlags): BackendReport {
   }
 }
 
+/** `oneDNN 2.6.3, avx512, 2 threads`: the facts that people ask for, else all of them. */
+function describe({ details }: BackendReport): string {
+  const { onednn, isa, threads } = details;
+  if (onednn !== undefined) return `oneDNN ${onednn}, ${isa}, ${threads} threads`;
+  return Object.entries(details)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+}
+
 export function doctorCommand(): Command {
   return withCommonFlags(new Command('doctor'))
     .description('what was found: CPU, GPU, libraries; what is used, why not the rest, and how to mend it')
@@ -40,10 +49,6 @@ export function doctorCommand(): Command {
         print({ device: used, backends });
         return;
       }
-      const describe = ({ details }: BackendReport) =>
-        Object.entries(details)
-          .map(([name, value]) => `${name} ${value}`)
-          .join(', ');
       const chosen = backends.find(({ name }) => name === used);
       print(chosen === undefined ? 'device: none' : `device: ${chosen.name} (${describe(chosen)})`);
       for (const backend of backends) {
@@ -51,7 +56,7 @@ export function doctorCommand(): Command {
         print(
           backend.usable
             ? `${backend.name}: usable (${describe(backend)})`
-            : `${backend.name}: not used: ${backend.code}: ${backend.reason}`,
+            : `${backend.name}: not used: ${backend.reason} (${backend.code})`,
         );
       }
     });

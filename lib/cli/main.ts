@@ -1,5 +1,6 @@
 // The command line's entry: one parser for all commands, and one place where errors become a line and an exit code.
 
+import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { benchCommand } from './bench.ts';
 import { convertCommand } from './convert.ts';
@@ -11,10 +12,13 @@ import { say, watchPipes } from './output.ts';
 import { predictCommand } from './predict.ts';
 import { trainCommand } from './train.ts';
 
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
 /** All commands, each refusing what it does not know in one line. */
 function program(): Command {
   const root = new Command('depthwise')
     .description('Train and use Xception: figures, training, evaluation, prediction, conversion')
+    .version(version, '-V, --version', 'print the version')
     .showSuggestionAfterError(false)
     .configureOutput({ writeErr: () => undefined }) // errors are said by `main`
     .exitOverride();

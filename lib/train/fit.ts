@@ -100,6 +100,8 @@ export class Fit implements Disposable {
   #sums = { loss: 0, correct: 0, images: 0 };
   // Times of the epoch in progress, in milliseconds, and the images and steps trained in them.
   #trainingTime = 0;
+  /** When the training that is not yet in `#trainingTime` began; undefined while something else is going on. */
+  #since: number | undefined;
   #waitingTime = 0;
   #timedImages = 0;
   #timedSteps = 0;
@@ -257,7 +259,7 @@ export class Fit implements Disposable {
     let ended = false;
     this.#trainingTime = this.#waitingTime = this.#timedImages = this.#timedSteps = 0;
     try {
-      let since = performance.now();
+      this.#startClock();
       while (this.#step < this.#totalSteps) {
         const asked = performance.now();
         const next = await this.#nextBatch(batches);
@@ -273,22 +275,30 @@ export class Fit implements Disposable {
         }
         this.#submit(next);
         while (this.#pending.length >= stepsInFlight) await this.#settle();
-        const now = performance.now();
-        this.#trainingTime += now - since;
-        since = now;
         const atEpochEnd = this.#batch === this.#perEpoch || this.#step === this.#totalSteps;
         if (checkpointEvery !== undefined && this.#step % checkpointEvery === 0 && !atEpochEnd) {
+          await this.#drain();
+          this.#stopClock();
           await this.#checkpoint();
-          since = performance.now();
+          this.#startClock();
         }
         if (signal?.aborted === true) break;
       }
       await this.#drain();
-      this.#trainingTime += performance.now() - since;
     } finally {
+      this.#stopClock();
       if (!ended) await batches.return?.();
     }
     return ended || this.#batch === this.#perEpoch;
+  }
+
+  #startClock(): void {
+    this.#since = performance.now();
+  }
+
+  #stopClock(): void {
+    if (this.#since !== undefined) this.#trainingTime += performance.now() - this.#since;
+    this.#since = undefined;
   }
 
   async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch | 'end' | 'aborted'> {
@@ -376,7 +386,8 @@ export class Fit implements Disposable {
 
   #progress(step: number): FitProgress {
     const { loss, correct, images } = this.#sums;
-    const seconds = this.#trainingTime / 1000;
+    const time = this.#trainingTime + (this.#since === undefined ? 0 : performance.now() - this.#since);
+    const seconds = time / 1000;
     return {
       step,
       totalSteps: this.#totalSteps,
@@ -386,7 +397,7 @@ export class Fit implements Disposable {
       batchSeconds: this.#timedSteps > 0 ? seconds / this.#timedSteps : Number.NaN,
       loss: images > 0 ? loss / images : 0,
       top1: images > 0 ? correct / images : 0,
-      dataWait: this.#trainingTime > 0 ? this.#waitingTime / this.#trainingTime : 0,
+      dataWait: time > 0 ? this.#waitingTime / time : 0,
       skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
     };
   }
