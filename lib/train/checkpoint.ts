@@ -201,7 +201,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
       code: 'CHECKPOINT_VERSION',
     });
   }
-  const { files, ...state } = stored;
+  const { files, format: _, ...state } = stored;
   for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {
     const file = join(folder, name);
     const there = await stat(file).then(
