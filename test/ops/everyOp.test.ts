@@ -6,6 +6,7 @@ import { loadAddon } from '../../lib/backend/load.ts';
 import { kernels } from '../../lib/backend/reference/kernels.ts';
 import { allOps, type OpName } from '../../lib/ops/index.ts';
 import { devices } from '../support/devices.ts';
+import { Random } from '../support/random.ts';
 import { testOp } from '../support/testOp.ts';
 import { cases } from './cases.ts';
 
@@ -27,6 +28,20 @@ describe('the list of ops', () => {
   it('has every name and every code once', () => {
     expect(new Set(declared.map(([, code]) => code)).size).to.equal(declared.length);
     for (const name of names) expect(allOps[name].name).to.equal(name);
+  });
+
+  it('encodes the attributes that the native header names', () => {
+    const table = header.slice(header.indexOf('#define DW_OPS(X)'));
+    // `  [window, groups]` before X(code, name); `window` is six numbers, `shape...` any number.
+    for (const [, comment, name] of table.matchAll(/((?:(?!X\().)*)X\(\d+, (\w+)\)/gs)) {
+      const attributes =
+        / {2}\[([^\]]+)\]/.exec(comment!)?.[1]?.replace('window', '1,2,3,4,5,6').split(',') ?? [];
+      const op = allOps[name as OpName];
+      const { length } = op.encode(cases[name as OpName](new Random(name!), 0).attributes);
+      const open = attributes.filter((attribute) => attribute.includes('...')).length;
+      if (open === 0) expect(length, name).to.equal(attributes.length);
+      else expect(length, name).to.be.at.least(attributes.length - open);
+    }
   });
 
   it('is what the native module was built with', function () {
