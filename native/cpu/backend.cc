@@ -71,11 +71,9 @@ dw_status guard(dw_error* error, const char* op, const Body& body) {
 // Limits oneDNN as well, so that one variable shows how the whole backend does on a lesser processor.
 void limitOnednn(const char* isa) {
   if (!isa || !*isa) return;
-  const dnnl_cpu_isa_t limit = std::strcmp(isa, "avx2") == 0       ? dnnl_cpu_isa_avx2
-                               : std::strcmp(isa, "baseline") == 0 ? dnnl_cpu_isa_sse41
-                                                                   : dnnl_cpu_isa_all;
   // Refused once oneDNN has made a primitive; then the limit of the first device holds.
-  if (limit != dnnl_cpu_isa_all) dnnl_set_max_cpu_isa(limit);
+  if (std::strcmp(isa, "avx2") == 0) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+  if (std::strcmp(isa, "baseline") == 0) dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
 }
 
 dw_status openDevice(const dw_options* options, dw_device** device, dw_error* error) {

@@ -2,7 +2,7 @@
 #ifndef DEPTHWISE_CPU_ONEDNN_H
 #define DEPTHWISE_CPU_ONEDNN_H
 
-#include <dnnl.hpp>
+#include <oneapi/dnnl/dnnl.hpp>
 
 namespace dw::cpu {
 namespace onednn {

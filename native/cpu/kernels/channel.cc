@@ -1,5 +1,6 @@
 // Loops over rows of channels: per-channel maps, and sums over the rows.
 #include "kernels.h"
+#include "vectors.h"
 
 namespace dw::cpu {
 namespace DW_ISA {
@@ -26,69 +27,60 @@ struct Pattern {
 };
 
 // Sums of up to this many rows are held in f32, then added up in f64: an error of about 1e-7 of the sum of magnitudes.
-constexpr int64_t kFloatRows = 64;
-constexpr int64_t kStrip = 1024;  // channels at a time, so that the running sums stay in the first-level cache
+constexpr int64_t kFloatRows = 32;
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// Adds the sums over a few rows, and the sums of squares.
 template <bool kSquares>
-void sumStrip(const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares) {
-  float sum[kStrip], square[kStrip];
-  for (int64_t j = 0; j < c; j++) sums[j] = 0;
-  if (kSquares)
-    for (int64_t j = 0; j < c; j++) squares[j] = 0;
-  for (int64_t row = 0; row < rows; row += kFloatRows) {
-    const int64_t end = least(row + kFloatRows, rows);
-    for (int64_t j = 0; j < c; j++) sum[j] = square[j] = 0;
-    int64_t r = row;
-    for (; r + 4 <= end; r += 4) {
-      const float *x0 = x + r * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-      DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
-        const float a0 = x0[j], a1 = x1[j], a2 = x2[j], a3 = x3[j];
-        sum[j] += (a0 + a1) + (a2 + a3);
-        if (kSquares) square[j] += (a0 * a0 + a1 * a1) + (a2 * a2 + a3 * a3);
-      }
-    }
-    for (; r < end; r++) {
-      const float* x0 = x + r * stride;
-      DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
-        sum[j] += x0[j];
-        if (kSquares) square[j] += x0[j] * x0[j];
-      }
-    }
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++) sums[j] += sum[j];
-    if (kSquares) DW_VECTORIZE for (int64_t j = 0; j < c; j++) squares[j] += square[j];
-  }
-}
+struct AddSums {
+  const float* x;
+  int64_t rows, stride;
+  double *sums, *squares;
 
-void gradSumStrip(const float* g, const float* x, int64_t rows, int64_t c, int64_t stride, double* sumG,
-                  double* sumGX) {
-  float sum[kStrip], product[kStrip];
-  for (int64_t j = 0; j < c; j++) sumG[j] = sumGX[j] = 0;
-  for (int64_t row = 0; row < rows; row += kFloatRows) {
-    const int64_t end = least(row + kFloatRows, rows);
-    for (int64_t j = 0; j < c; j++) sum[j] = product[j] = 0;
-    int64_t r = row;
-    for (; r + 2 <= end; r += 2) {
-      const float *g0 = g + r * stride, *g1 = g0 + stride, *x0 = x + r * stride, *x1 = x0 + stride;
-      DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
-        sum[j] += g0[j] + g1[j];
-        product[j] += g0[j] * x0[j] + g1[j] * x1[j];
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float sum[N] = {}, square[N] = {};
+    for (int64_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < N; i++) {
+        const auto a = Lanes<W>::load(x + r * stride + j + i * W);
+        sum[i] += a;
+        if (kSquares) square[i] += a * a;
       }
     }
-    for (; r < end; r++) {
-      const float *g0 = g + r * stride, *x0 = x + r * stride;
-      DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
-        sum[j] += g0[j];
-        product[j] += g0[j] * x0[j];
-      }
-    }
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
-      sumG[j] += sum[j];
-      sumGX[j] += product[j];
+#pragma GCC unroll 4
+    for (int i = 0; i < N; i++) {
+      Lanes<W>::addTo(sums + j + i * W, sum[i]);
+      if (kSquares) Lanes<W>::addTo(squares + j + i * W, square[i]);
     }
   }
-}
+};
+
+// Adds the sums of g and of g*x over a few rows.
+struct AddGradSums {
+  const float *g, *x;
+  int64_t rows, stride;
+  double *sumG, *sumGX;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float sum[N] = {}, product[N] = {};
+    for (int64_t r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < N; i++) {
+        const auto a = Lanes<W>::load(g + r * stride + j + i * W);
+        sum[i] += a;
+        product[i] += a * Lanes<W>::load(x + r * stride + j + i * W);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < N; i++) {
+      Lanes<W>::addTo(sumG + j + i * W, sum[i]);
+      Lanes<W>::addTo(sumGX + j + i * W, product[i]);
+    }
+  }
+};
 
 }  // namespace
 
@@ -133,28 +125,32 @@ void addBias(const float* x, const float* bias, float* y, int64_t rows, int64_t 
 }
 
 void channelSums(const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares) {
-  for (int64_t j = 0; j < c; j += kStrip) {
-    const int64_t width = least(kStrip, c - j);
+  for (int64_t j = 0; j < c; j++) sums[j] = 0;
+  if (squares)
+    for (int64_t j = 0; j < c; j++) squares[j] = 0;
+  for (int64_t r = 0; r < rows; r += kFloatRows) {
+    const int64_t count = least(kFloatRows, rows - r);
     if (squares)
-      sumStrip<true>(x + j, rows, width, stride, sums + j, squares + j);
+      overChannels(c, AddSums<true>{x + r * stride, count, stride, sums, squares});
     else
-      sumStrip<false>(x + j, rows, width, stride, sums + j, nullptr);
+      overChannels(c, AddSums<false>{x + r * stride, count, stride, sums, nullptr});
   }
 }
 
 void channelGradSums(const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX) {
-  for (int64_t j = 0; j < c; j += kStrip)
-    gradSumStrip(g + j, x + j, rows, least(kStrip, c - j), c, sumG + j, sumGX + j);
+  for (int64_t j = 0; j < c; j++) sumG[j] = sumGX[j] = 0;
+  for (int64_t r = 0; r < rows; r += kFloatRows)
+    overChannels(c, AddGradSums{g + r * c, x + r * c, least(kFloatRows, rows - r), c, sumG, sumGX});
 }
 
-// In lanes of f32 over 1024 elements (64 per lane), these added up in f64.
+// In lanes of f32 over up to 1024 elements, these added up in f64.
 void sumRun(const float* x, int64_t n, double* sum) {
-  constexpr int64_t kLanes = 16;
+  constexpr int64_t kLanes = 16, kSteps = 64;
   double total = 0;
   int64_t i = 0;
   while (i + kLanes <= n) {
     float lanes[kLanes] = {};
-    const int64_t end = least(i + kLanes * kFloatRows, n - n % kLanes);
+    const int64_t end = least(i + kLanes * kSteps, n - n % kLanes);
     for (; i < end; i += kLanes) DW_VECTORIZE for (int64_t j = 0; j < kLanes; j++) lanes[j] += x[i + j];
     for (int64_t j = 0; j < kLanes; j++) total += lanes[j];
   }

@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kLanes = 32;  // counters worked on at once
 
-// The blocks of counters {first + lane, step, 0}, word by word.
-inline void philoxBlocks(uint64_t first, uint32_t step, const uint32_t key[2], uint32_t words[4][kLanes]) {
+// The blocks of counters {first + lane, step, 0}: word 4 * lane + i is word i of block `lane`.
+inline void philoxBlocks(uint64_t first, uint32_t step, const uint32_t key[2], uint32_t words[4 * kLanes]) {
   DW_VECTORIZE for (int lane = 0; lane < kLanes; lane++) {
     const uint64_t block = first + static_cast<uint64_t>(lane);
     uint32_t x0 = static_cast<uint32_t>(block), x1 = static_cast<uint32_t>(block >> 32), x2 = step, x3 = 0;
@@ -23,10 +23,10 @@ inline void philoxBlocks(uint64_t first, uint32_t step, const uint32_t key[2], u
       key0 += 0x9e3779b9;
       key1 += 0xbb67ae85;
     }
-    words[0][lane] = x0;
-    words[1][lane] = x1;
-    words[2][lane] = x2;
-    words[3][lane] = x3;
+    words[4 * lane] = x0;
+    words[4 * lane + 1] = x1;
+    words[4 * lane + 2] = x2;
+    words[4 * lane + 3] = x3;
   }
 }
 
@@ -34,12 +34,14 @@ inline void philoxBlocks(uint64_t first, uint32_t step, const uint32_t key[2], u
 
 void dropout(const float* x, float* y, int64_t begin, int64_t end, const uint32_t key[2], uint32_t step,
              uint32_t threshold, float scale) {
-  uint32_t words[4][kLanes];
+  uint32_t words[4 * kLanes];
   for (int64_t i = begin; i < end; i += 4 * kLanes) {
     philoxBlocks(static_cast<uint64_t>(i) / 4, step, key, words);
     const int64_t count = end - i < 4 * kLanes ? end - i : 4 * kLanes;
-    for (int64_t j = 0; j < count; j++)
-      y[i + j] = words[j % 4][j / 4] >= threshold ? x[i + j] * scale : 0.0f;
+    DW_VECTORIZE for (int64_t j = 0; j < count; j++) {
+      const float kept = x[i + j] * scale;
+      y[i + j] = words[j] >= threshold ? kept : 0.0f;
+    }
   }
 }
 

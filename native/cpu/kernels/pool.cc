@@ -1,12 +1,11 @@
 // Pooling over NHWC images, vectorised over channels. Gradients gather: each input pixel adds up its windows in order,
 // so the result does not depend on how rows are divided among threads.
 #include "kernels.h"
+#include "vectors.h"
 
 namespace dw::cpu {
 namespace DW_ISA {
 namespace {
-
-constexpr int64_t kBlock = 64;  // channels whose running values are held locally
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -28,46 +27,137 @@ struct Covering {
   int64_t first, last;
 };
 
+// One output pixel, whose window's taps are `high` by `wide` from `corner` of the image on.
+struct MaxWindow {
+  const PoolShape& p;
+  Taps high, wide;
+  const float* corner;  // tap (0, 0), which may lie outside
+  float* y;
+  uint8_t* argmax;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float best[N];
+    typename Lanes<W>::Int where[N];
+    const int32_t firstTap = static_cast<int32_t>(high.first * p.kernelW + wide.first);
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) {
+      best[l] = Lanes<W>::load(corner + (high.first * p.w + wide.first) * p.c + j + l * W);
+      where[l] = (typename Lanes<W>::Int{}) + firstTap;
+    }
+    for (int64_t i = high.first; i < high.last; i++) {
+      for (int64_t k = wide.first; k < wide.last; k++) {
+        const float* from = corner + (i * p.w + k) * p.c + j;
+        const auto tap = (typename Lanes<W>::Int{}) + static_cast<int32_t>(i * p.kernelW + k);
+#pragma GCC unroll 4
+        for (int l = 0; l < N; l++) {
+          const auto value = Lanes<W>::load(from + l * W);
+          const auto better = (value > best[l]) | ((value != value) & (best[l] == best[l]));
+          best[l] = better ? value : best[l];
+          where[l] = better ? tap : where[l];
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) {
+      Lanes<W>::store(y + j + l * W, best[l]);
+      Lanes<W>::storeBytes(argmax + j + l * W, where[l]);
+    }
+  }
+};
+
+// One input pixel, (h, w) of image n, which is in the windows `tall` by `across`.
+struct MaxGather {
+  const PoolShape& p;
+  Covering tall, across;
+  int64_t n, h, w;
+  const float* g;
+  const uint8_t* argmax;
+  float* dx;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float sum[N] = {};
+    for (int64_t oy = tall.first; oy < tall.last; oy++) {
+      const int64_t row = h + p.top - oy * p.strideH;
+      for (int64_t ox = across.first; ox < across.last; ox++) {
+        const int64_t at = ((n * p.oh + oy) * p.ow + ox) * p.c + j;
+        const auto tap =
+            (typename Lanes<W>::Int{}) + static_cast<int32_t>(row * p.kernelW + w + p.left - ox * p.strideW);
+#pragma GCC unroll 4
+        for (int l = 0; l < N; l++) {
+          const auto chosen = Lanes<W>::loadBytes(argmax + at + l * W) == tap;
+          sum[l] += chosen ? Lanes<W>::load(g + at + l * W) : typename Lanes<W>::Float{};
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) Lanes<W>::store(dx + j + l * W, sum[l]);
+  }
+};
+
+struct MeanWindow {
+  const PoolShape& p;
+  Taps high, wide;
+  const float* corner;
+  float* y;
+  float factor;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float sum[N] = {};
+    for (int64_t i = high.first; i < high.last; i++) {
+      for (int64_t k = wide.first; k < wide.last; k++) {
+        const float* from = corner + (i * p.w + k) * p.c + j;
+#pragma GCC unroll 4
+        for (int l = 0; l < N; l++) sum[l] += Lanes<W>::load(from + l * W);
+      }
+    }
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) Lanes<W>::store(y + j + l * W, sum[l] * factor);
+  }
+};
+
+float meanFactor(const PoolShape& p, const Taps& high, const Taps& wide) {
+  const int64_t inside = (high.last - high.first) * (wide.last - wide.first);
+  return 1.0f / static_cast<float>(p.countPadding ? p.kernelH * p.kernelW : inside);
+}
+
+struct MeanGather {
+  const PoolShape& p;
+  Covering tall, across;
+  int64_t n;
+  const float* g;
+  float* dx;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typename Lanes<W>::Float sum[N] = {};
+    for (int64_t oy = tall.first; oy < tall.last; oy++) {
+      const Taps high(oy * p.strideH - p.top, p.kernelH, p.h);
+      for (int64_t ox = across.first; ox < across.last; ox++) {
+        const float factor = meanFactor(p, high, Taps(ox * p.strideW - p.left, p.kernelW, p.w));
+        const float* from = g + ((n * p.oh + oy) * p.ow + ox) * p.c + j;
+#pragma GCC unroll 4
+        for (int l = 0; l < N; l++) sum[l] += Lanes<W>::load(from + l * W) * factor;
+      }
+    }
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) Lanes<W>::store(dx + j + l * W, sum[l]);
+  }
+};
+
 }  // namespace
 
 // The first of the largest elements wins; the first NaN wins over everything.
 void maxPool(const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const int64_t top = row % p.oh * p.strideH - p.top;
-    const float* image = x + row / p.oh * p.h * p.w * p.c;
     const Taps high(top, p.kernelH, p.h);
     for (int64_t ox = 0; ox < p.ow; ox++) {
-      const int64_t left = ox * p.strideW - p.left;
-      const Taps wide(left, p.kernelW, p.w);
-      float* to = y + (row * p.ow + ox) * p.c;
-      uint8_t* index = argmax + (row * p.ow + ox) * p.c;
-      for (int64_t j = 0; j < p.c; j += kBlock) {
-        const int64_t width = least(kBlock, p.c - j);
-        float best[kBlock];
-        int32_t where[kBlock];
-        bool fresh = true;
-        for (int64_t i = high.first; i < high.last; i++) {
-          for (int64_t k = wide.first; k < wide.last; k++) {
-            const float* from = image + ((top + i) * p.w + left + k) * p.c + j;
-            const int32_t tap = static_cast<int32_t>(i * p.kernelW + k);
-            if (fresh) {
-              DW_VECTORIZE for (int64_t l = 0; l < width; l++) {
-                best[l] = from[l];
-                where[l] = tap;
-              }
-              fresh = false;
-              continue;
-            }
-            DW_VECTORIZE for (int64_t l = 0; l < width; l++) {
-              const bool better = (from[l] > best[l]) | ((from[l] != from[l]) & (best[l] == best[l]));
-              best[l] = better ? from[l] : best[l];
-              where[l] = better ? tap : where[l];
-            }
-          }
-        }
-        DW_VECTORIZE for (int64_t l = 0; l < width; l++) to[j + l] = best[l];
-        DW_VECTORIZE for (int64_t l = 0; l < width; l++) index[j + l] = static_cast<uint8_t>(where[l]);
-      }
+      const int64_t left = ox * p.strideW - p.left, at = (row * p.ow + ox) * p.c;
+      const float* corner = x + ((row / p.oh * p.h + top) * p.w + left) * p.c;
+      overChannels(p.c, MaxWindow{p, high, Taps(left, p.kernelW, p.w), corner, y + at, argmax + at});
     }
   }
 }
@@ -77,27 +167,8 @@ void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, floa
     const int64_t n = row / p.h, h = row % p.h;
     const Covering tall(h, p.top, p.kernelH, p.strideH, p.oh);
     for (int64_t w = 0; w < p.w; w++) {
-      const Covering wide(w, p.left, p.kernelW, p.strideW, p.ow);
-      float* to = dx + (row * p.w + w) * p.c;
-      for (int64_t j = 0; j < p.c; j += kBlock) {
-        const int64_t width = least(kBlock, p.c - j);
-        float sum[kBlock];
-        for (int64_t l = 0; l < kBlock; l++) sum[l] = 0;
-        for (int64_t oy = tall.first; oy < tall.last; oy++) {
-          const int64_t tapRow = h + p.top - oy * p.strideH;
-          for (int64_t ox = wide.first; ox < wide.last; ox++) {
-            const int32_t tap = static_cast<int32_t>(tapRow * p.kernelW + w + p.left - ox * p.strideW);
-            const int64_t at = ((n * p.oh + oy) * p.ow + ox) * p.c + j;
-            const float* from = g + at;
-            const uint8_t* index = argmax + at;
-            DW_VECTORIZE for (int64_t l = 0; l < width; l++) {
-              const float gradient = from[l];
-              sum[l] += static_cast<int32_t>(index[l]) == tap ? gradient : 0.0f;
-            }
-          }
-        }
-        DW_VECTORIZE for (int64_t l = 0; l < width; l++) to[j + l] = sum[l];
-      }
+      const Covering across(w, p.left, p.kernelW, p.strideW, p.ow);
+      overChannels(p.c, MaxGather{p, tall, across, n, h, w, g, argmax, dx + (row * p.w + w) * p.c});
     }
   }
 }
@@ -105,53 +176,22 @@ void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, floa
 void avgPool(const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const int64_t top = row % p.oh * p.strideH - p.top;
-    const float* image = x + row / p.oh * p.h * p.w * p.c;
     const Taps high(top, p.kernelH, p.h);
     for (int64_t ox = 0; ox < p.ow; ox++) {
       const int64_t left = ox * p.strideW - p.left;
       const Taps wide(left, p.kernelW, p.w);
-      const int64_t inside = (high.last - high.first) * (wide.last - wide.first);
-      const float factor = 1.0f / static_cast<float>(p.countPadding ? p.kernelH * p.kernelW : inside);
-      float* to = y + (row * p.ow + ox) * p.c;
-      for (int64_t j = 0; j < p.c; j += kBlock) {
-        const int64_t width = least(kBlock, p.c - j);
-        float sum[kBlock];
-        for (int64_t l = 0; l < kBlock; l++) sum[l] = 0;
-        for (int64_t i = high.first; i < high.last; i++) {
-          for (int64_t k = wide.first; k < wide.last; k++) {
-            const float* from = image + ((top + i) * p.w + left + k) * p.c + j;
-            DW_VECTORIZE for (int64_t l = 0; l < width; l++) sum[l] += from[l];
-          }
-        }
-        DW_VECTORIZE for (int64_t l = 0; l < width; l++) to[j + l] = sum[l] * factor;
-      }
+      const float* corner = x + ((row / p.oh * p.h + top) * p.w + left) * p.c;
+      overChannels(p.c, MeanWindow{p, high, wide, corner, y + (row * p.ow + ox) * p.c, meanFactor(p, high, wide)});
     }
   }
 }
 
 void avgPoolGrad(const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
-    const int64_t n = row / p.h, h = row % p.h;
-    const Covering tall(h, p.top, p.kernelH, p.strideH, p.oh);
+    const Covering tall(row % p.h, p.top, p.kernelH, p.strideH, p.oh);
     for (int64_t w = 0; w < p.w; w++) {
-      const Covering wide(w, p.left, p.kernelW, p.strideW, p.ow);
-      float* to = dx + (row * p.w + w) * p.c;
-      for (int64_t j = 0; j < p.c; j += kBlock) {
-        const int64_t width = least(kBlock, p.c - j);
-        float sum[kBlock];
-        for (int64_t l = 0; l < kBlock; l++) sum[l] = 0;
-        for (int64_t oy = tall.first; oy < tall.last; oy++) {
-          const Taps high(oy * p.strideH - p.top, p.kernelH, p.h);
-          for (int64_t ox = wide.first; ox < wide.last; ox++) {
-            const Taps across(ox * p.strideW - p.left, p.kernelW, p.w);
-            const int64_t inside = (high.last - high.first) * (across.last - across.first);
-            const float factor = 1.0f / static_cast<float>(p.countPadding ? p.kernelH * p.kernelW : inside);
-            const float* from = g + ((n * p.oh + oy) * p.ow + ox) * p.c + j;
-            DW_VECTORIZE for (int64_t l = 0; l < width; l++) sum[l] += from[l] * factor;
-          }
-        }
-        DW_VECTORIZE for (int64_t l = 0; l < width; l++) to[j + l] = sum[l];
-      }
+      const Covering across(w, p.left, p.kernelW, p.strideW, p.ow);
+      overChannels(p.c, MeanGather{p, tall, across, row / p.h, g, dx + (row * p.w + w) * p.c});
     }
   }
 }

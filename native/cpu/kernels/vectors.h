@@ -1,0 +1,111 @@
+// Short vectors held in registers, for loops that carry values from row to row. Included by the kernel sources only.
+//
+// Running values in small arrays are slow here: each step would wait for the store of the step before (512-bit stores
+// are forwarded late on Zen 4). So a loop takes a block of channels, and holds their values in registers.
+#ifndef DEPTHWISE_CPU_KERNELS_VECTORS_H
+#define DEPTHWISE_CPU_KERNELS_VECTORS_H
+
+#include <cstdint>
+
+namespace dw::cpu {
+namespace DW_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kWidth = 16;  // f32 in a register
+#elif defined(__AVX__)
+constexpr int kWidth = 8;
+#else
+constexpr int kWidth = 4;
+#endif
+
+// W lanes; comparisons give lanes of 0 or -1, and `mask ? a : b` chooses by lane.
+template <int W>
+struct Lanes;
+
+// A macro, because GCC does not convert vectors whose width is a template's parameter.
+#define DW_LANES(W)                                                                \
+  template <>                                                                      \
+  struct Lanes<W> {                                                                \
+    typedef float Float __attribute__((vector_size(W * sizeof(float))));           \
+    typedef int32_t Int __attribute__((vector_size(W * sizeof(int32_t))));         \
+    typedef uint8_t Byte __attribute__((vector_size(W)));                          \
+    typedef double Double __attribute__((vector_size(W * sizeof(double))));        \
+                                                                                   \
+    static inline Float load(const float* from) {                                  \
+      Float value;                                                                 \
+      __builtin_memcpy(&value, from, sizeof value);                                \
+      return value;                                                                \
+    }                                                                              \
+    static inline void store(float* to, Float value) {                             \
+      __builtin_memcpy(to, &value, sizeof value);                                  \
+    }                                                                              \
+    static inline Int loadBytes(const uint8_t* from) {                             \
+      Byte value;                                                                  \
+      __builtin_memcpy(&value, from, sizeof value);                                \
+      return __builtin_convertvector(value, Int);                                  \
+    }                                                                              \
+    static inline void storeBytes(uint8_t* to, Int value) {                        \
+      const Byte bytes = __builtin_convertvector(value, Byte);                     \
+      __builtin_memcpy(to, &bytes, sizeof bytes);                                  \
+    }                                                                              \
+    static inline void addTo(double* sums, Float value) {                          \
+      Double sum;                                                                  \
+      __builtin_memcpy(&sum, sums, sizeof sum);                                    \
+      sum += __builtin_convertvector(value, Double);                               \
+      __builtin_memcpy(sums, &sum, sizeof sum);                                    \
+    }                                                                              \
+  };
+DW_LANES(4)
+#if defined(__AVX__)
+DW_LANES(8)
+#endif
+#if defined(__AVX512F__)
+DW_LANES(16)
+#endif
+#undef DW_LANES
+
+// One channel by itself: what is left over at the end of a row.
+template <>
+struct Lanes<1> {
+  typedef float Float;
+  typedef int32_t Int;
+
+  static inline Float load(const float* from) { return *from; }
+  static inline void store(float* to, Float value) { *to = value; }
+  static inline Int loadBytes(const uint8_t* from) { return *from; }
+  static inline void storeBytes(uint8_t* to, Int value) { *to = static_cast<uint8_t>(value); }
+  static inline void addTo(double* sums, Float value) { *sums += value; }
+};
+
+// Calls body.run<W, N>(j) for blocks of N vectors of W channels, beginning at channel j, that cover all c channels.
+template <class Body>
+inline void overChannels(int64_t c, const Body& body) {
+  int64_t j = 0;
+  for (; j + 4 * kWidth <= c; j += 4 * kWidth) body.template run<kWidth, 4>(j);
+  if (j + 2 * kWidth <= c) {
+    body.template run<kWidth, 2>(j);
+    j += 2 * kWidth;
+  }
+  if (j + kWidth <= c) {
+    body.template run<kWidth, 1>(j);
+    j += kWidth;
+  }
+  if constexpr (kWidth > 8) {
+    if (j + 8 <= c) {
+      body.template run<8, 1>(j);
+      j += 8;
+    }
+  }
+  if constexpr (kWidth > 4) {
+    if (j + 4 <= c) {
+      body.template run<4, 1>(j);
+      j += 4;
+    }
+  }
+  for (; j < c; j++) body.template run<1, 1>(j);
+}
+
+}  // namespace DW_ISA
+}  // namespace dw::cpu
+
+#endif

@@ -1,0 +1,161 @@
+// Times every convolution of Xception, each direction, and the ops bound by memory, through the C interface.
+//
+//   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] [size, 0: no convolutions] [repeats]
+#include <time.h>
+
+#include <algorithm>
+
+#include "plugin.h"
+
+namespace {
+
+using plugin::Kernel;
+using plugin::Node;
+using plugin::shape;
+
+struct Layer {
+  std::string name;
+  int64_t size, c, o, kernel, stride, pad, groups;  // pad: before, as TensorFlow's `same` has it where stride is 2
+  int times;
+};
+
+bool cpuTime = false;
+
+// Seconds. With one thread the thread's own time, which other programs on the machine disturb less.
+double now() {
+  timespec t;
+  clock_gettime(cpuTime ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// Every convolution of Xception at `size` pixels, equal ones together.
+std::vector<Layer> xceptionLayers(int64_t size) {
+  std::vector<Layer> layers;
+  int64_t s = size;
+  layers.push_back({"block1_conv1", s, 3, 32, 3, 2, 0, 1, 1});
+  s = (s - 3) / 2 + 1;
+  layers.push_back({"block1_conv2", s, 32, 64, 3, 1, 0, 1, 1});
+  s -= 2;
+  const auto separable = [&](const std::string& name, int64_t c, int64_t o, int times) {
+    layers.push_back({name + " depthwise", s, c, c, 3, 1, 1, c, times});
+    layers.push_back({name + " pointwise", s, c, o, 1, 1, 0, 1, times});
+  };
+  const auto down = [&](const std::string& name, int64_t c, int64_t middle, int64_t o) {
+    separable(name + "_sepconv1", c, middle, 1);
+    separable(name + "_sepconv2", middle, o, 1);
+    layers.push_back({name + "_shortcut", s, c, o, 1, 2, 0, 1, 1});
+    s = (s + 1) / 2;
+  };
+  down("block2", 64, 128, 128);
+  down("block3", 128, 256, 256);
+  down("block4", 256, 728, 728);
+  separable("block5-12", 728, 728, 24);
+  down("block13", 728, 728, 1024);
+  separable("block14_sepconv1", 1024, 1536, 1);
+  separable("block14_sepconv2", 1536, 2048, 1);
+  return layers;
+}
+
+// The fastest of some runs, in seconds. Operands get small numbers first, as denormal ones would be slow.
+double time(plugin::Plugin& plugin, const Node& node, int repeats) {
+  Kernel kernel(plugin, node);
+  if (kernel.status != DW_OK) plugin::die(plugin.error.message);
+  for (size_t i = 0; i < node.inputs.size(); i++) {
+    if (node.inputs[i].dtype != DW_F32) {
+      std::memset(kernel.inputs[i], 0, plugin::bytes(node.inputs[i]));
+      continue;
+    }
+    float* x = static_cast<float*>(kernel.inputs[i]);
+    for (int64_t j = 0; j < plugin::elements(node.inputs[i]); j++)
+      x[j] = static_cast<float>(j * 2654435761u % 1000) / 1000 - 0.5f;
+  }
+  double best = 1e9;
+  for (int i = 0; i <= repeats; i++) {
+    const double start = now();
+    if (kernel.launch() != DW_OK) plugin::die(plugin.error.message);
+    if (i > 0) best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+void benchmarkConvolutions(plugin::Plugin& plugin, int64_t n, int64_t size, int repeats) {
+  std::printf("%-28s %22s %24s\n", "", "ms: y, dx, dw", "GFLOP/s: y, dx, dw");
+  double totals[3] = {}, flops = 0;
+  for (const Layer& l : xceptionLayers(size)) {
+    const int64_t after = l.pad;
+    const int64_t out = (l.size + l.pad + after - l.kernel) / l.stride + 1;
+    const double p = static_cast<double>(l.pad), s = static_cast<double>(l.stride), k = static_cast<double>(l.kernel);
+    const double side = static_cast<double>(l.size);
+    const dw_aval x = shape({n, l.size, l.size, l.c}), y = shape({n, out, out, l.o});
+    const dw_aval w = shape({l.o, l.kernel, l.kernel, l.c / l.groups});
+    const std::vector<double> window = {s, s, p, p, p, p, 1, 1, static_cast<double>(l.groups)};
+    std::vector<double> input = window, weight = window;
+    input.insert(input.end(), {side, side});
+    weight.insert(weight.end(), {k, k});
+    const double t[3] = {time(plugin, {DW_OP_conv2d, {x, w}, {y}, window}, repeats),
+                         time(plugin, {DW_OP_conv2dInputGrad, {y, w}, {x}, input}, repeats),
+                         time(plugin, {DW_OP_conv2dWeightGrad, {x, y}, {w}, weight}, repeats)};
+    const double work = 2.0 * static_cast<double>(plugin::elements(y) * l.kernel * l.kernel * l.c / l.groups);
+    std::printf("%-28s %7.2f %7.2f %7.2f   %6.0f %6.0f %6.0f   x%d\n", l.name.c_str(), t[0] * 1e3, t[1] * 1e3,
+                t[2] * 1e3, work / t[0] / 1e9, work / t[1] / 1e9, work / t[2] / 1e9, l.times);
+    for (int i = 0; i < 3; i++) totals[i] += t[i] * l.times;
+    flops += work * l.times;
+  }
+  const double all = totals[0] + totals[1] + totals[2];
+  std::printf("%-28s %7.0f %7.0f %7.0f = %.0f ms, %.0f GFLOP/s\n", "all convolutions", totals[0] * 1e3,
+              totals[1] * 1e3, totals[2] * 1e3, all * 1e3, 3 * flops / all / 1e9);
+}
+
+// The ops that do little more than read and write: GB/s against a copy's.
+void benchmarkMemory(plugin::Plugin& plugin, int64_t n, int repeats) {
+  const dw_aval x = shape({n, 147, 147, 128}), small = shape({n, 74, 74, 128}), c = shape({128});
+  const dw_aval index = shape({n, 74, 74, 128}, DW_U8), flat = shape({plugin::elements(x)});
+  const dw_aval images = shape({n, 299, 299, 3}, DW_U8), pixels = shape({n, 299, 299, 3}), three = shape({3});
+  const dw_aval w = shape({22855952}), scalar = shape({});
+  const std::vector<double> pool = {3, 3, 2, 2, 1, 1, 1, 1};
+  std::vector<double> poolGrad = pool;
+  poolGrad.insert(poolGrad.end(), {147, 147});
+  const std::vector<Node> nodes = {
+      {DW_OP_reshape, {x}, {flat}, {static_cast<double>(plugin::elements(x))}},
+      {DW_OP_relu, {x}, {x}, {}},
+      {DW_OP_reluGrad, {x, x}, {x}, {}},
+      {DW_OP_elu, {x}, {x}, {1}},
+      {DW_OP_add, {x, x}, {x}, {}},
+      {DW_OP_channelSums, {x}, {c, c}, {}},
+      {DW_OP_channelGradSums, {x, x}, {c, c}, {}},
+      {DW_OP_channelAffine, {x, c, c}, {x}, {}},
+      {DW_OP_sum, {x}, {c}, {0, 0, 1, 2}},
+      {DW_OP_sum, {x}, {scalar}, {0, 0, 1, 2, 3}},
+      {DW_OP_maxPool, {x}, {small, index}, pool},
+      {DW_OP_maxPoolGrad, {small, index}, {x}, poolGrad},
+      {DW_OP_normalizeImages, {images, three, three}, {pixels}, {DW_F32}},
+      {DW_OP_dropout, {x, shape({2}, DW_I32)}, {x}, {0.5, 0}},
+      {DW_OP_momentumUpdate, {w, w, w, scalar}, {w, w}, {0.9, 0, 1e-5}},
+      {DW_OP_adamUpdate, {w, w, w, w, scalar, scalar}, {w, w, w}, {0.9, 0.999, 1e-7, 0}},
+  };
+  const char* names[] = {"copy (reshape)", "relu", "reluGrad", "elu", "add", "channelSums", "channelGradSums",
+                         "channelAffine", "sum to channels", "sum to a scalar", "maxPool 3x3/2", "maxPoolGrad 3x3/2",
+                         "normalizeImages", "dropout", "momentumUpdate", "adamUpdate"};
+  std::printf("\n%-28s %7s %7s\n", "", "ms", "GB/s");
+  for (size_t i = 0; i < nodes.size(); i++) {
+    size_t moved = 0;
+    for (const dw_aval& aval : nodes[i].inputs) moved += plugin::bytes(aval);
+    for (const dw_aval& aval : nodes[i].outputs) moved += plugin::bytes(aval);
+    const double t = time(plugin, nodes[i], repeats);
+    std::printf("%-28s %7.2f %7.1f\n", names[i], t * 1e3, static_cast<double>(moved) / t / 1e9);
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 2) plugin::die("usage: cpu_bench libdepthwise_cpu.so [threads] [batch] [size] [repeats]");
+  const auto number = [&](int i, int otherwise) { return count > i ? std::atoi(arguments[i]) : otherwise; };
+  plugin::Plugin plugin(arguments[1], number(2, 0));
+  cpuTime = number(2, 0) == 1;
+  std::printf("%s, %s\n", plugin.describe().c_str(), cpuTime ? "time of the thread" : "time on the clock");
+  const int batch = number(3, 8), repeats = number(5, 3);
+  const int size = number(4, 299);
+  if (size > 0) benchmarkConvolutions(plugin, batch, size, repeats);
+  benchmarkMemory(plugin, batch, repeats);
+}
