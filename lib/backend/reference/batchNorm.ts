@@ -20,12 +20,14 @@ function channelTotals(
   });
 }
 
-const channelSums: Kernel = ([x], outputs) => {
-  channelTotals(outputs, x!.data.length, (at) => [x!.data[at]!, x!.data[at]! ** 2]);
+const channelSums: Kernel = (inputs, outputs) => {
+  const x = operand(inputs, 0).data;
+  channelTotals(outputs, x.length, (at) => [x[at]!, x[at]! ** 2]);
 };
 
-const channelGradSums: Kernel = ([g, x], outputs) => {
-  channelTotals(outputs, x!.data.length, (at) => [g!.data[at]!, g!.data[at]! * x!.data[at]!]);
+const channelGradSums: Kernel = (inputs, outputs) => {
+  const [g, x] = [operand(inputs, 0).data, operand(inputs, 1).data];
+  channelTotals(outputs, x.length, (at) => [g[at]!, g[at]! * x[at]!]);
 };
 
 /** A kernel over vectors of one length: from the element of every input to that of every output. */
@@ -83,15 +85,15 @@ const batchNormFoldGrad = perChannel(([gScale = 0, gShift = 0, mean = 0, varianc
   gShift,
 ]);
 
-const channelAffine: Kernel = ([x, scale, shift], [y]) => {
-  const channels = scale!.data.length;
-  for (let i = 0; i < y!.data.length; i++) {
-    y!.data[i] = x!.data[i]! * scale!.data[i % channels]! + shift!.data[i % channels]!;
-  }
+const channelAffine: Kernel = (inputs, outputs) => {
+  const [x, scale, shift] = [operand(inputs, 0).data, operand(inputs, 1).data, operand(inputs, 2).data];
+  const y = operand(outputs, 0).data;
+  for (let i = 0; i < y.length; i++) y[i] = x[i]! * scale[i % scale.length]! + shift[i % shift.length]!;
 };
 
-const channelMultiply: Kernel = ([x, scale], [y]) => {
-  for (let i = 0; i < y!.data.length; i++) y!.data[i] = x!.data[i]! * scale!.data[i % scale!.data.length]!;
+const channelMultiply: Kernel = (inputs, outputs) => {
+  const [x, scale, y] = [operand(inputs, 0).data, operand(inputs, 1).data, operand(outputs, 0).data];
+  for (let i = 0; i < y.length; i++) y[i] = x[i]! * scale[i % scale.length]!;
 };
 
 export const batchNormKernels = {

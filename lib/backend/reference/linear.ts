@@ -44,8 +44,9 @@ const linearWeightGrad: Kernel = (inputs, outputs) => {
   product(operand(outputs, 0), x.shape[0]!, transposed(g), at(x));
 };
 
-const addBias: Kernel = ([x, b], [y]) => {
-  for (let i = 0; i < y!.data.length; i++) y!.data[i] = x!.data[i]! + b!.data[i % b!.data.length]!;
+const addBias: Kernel = (inputs, outputs) => {
+  const [x, b, y] = [operand(inputs, 0).data, operand(inputs, 1).data, operand(outputs, 0).data];
+  for (let i = 0; i < y.length; i++) y[i] = x[i]! + b[i % b.length]!;
 };
 
 export const linearKernels = { linear, linearInputGrad, linearWeightGrad, addBias };

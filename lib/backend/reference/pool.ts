@@ -78,21 +78,23 @@ const avgPoolGrad: Kernel = (inputs, outputs, attributes) => {
   dx.data.set(sums);
 };
 
-const globalAvgPool: Kernel = ([x], [y]) => {
-  const [, height = 0, width = 0, channels = 0] = x!.shape;
+const globalAvgPool: Kernel = (inputs, outputs) => {
+  const [x, y] = [operand(inputs, 0), operand(outputs, 0)];
+  const [, height = 0, width = 0, channels = 0] = x.shape;
   const image = height * width * channels;
-  const sums = new Float64Array(y!.data.length);
-  x!.data.forEach((value, i) => {
+  const sums = new Float64Array(y.data.length);
+  x.data.forEach((value, i) => {
     sums[Math.floor(i / image) * channels + (i % channels)]! += value;
   });
-  y!.data.set(sums.map((total) => total / (height * width)));
+  y.data.set(sums.map((total) => total / (height * width)));
 };
 
-const globalAvgPoolGrad: Kernel = ([g], [dx]) => {
-  const [, height = 0, width = 0, channels = 0] = dx!.shape;
+const globalAvgPoolGrad: Kernel = (inputs, outputs) => {
+  const [g, dx] = [operand(inputs, 0), operand(outputs, 0)];
+  const [, height = 0, width = 0, channels = 0] = dx.shape;
   const image = height * width * channels;
-  for (let i = 0; i < dx!.data.length; i++) {
-    dx!.data[i] = g!.data[Math.floor(i / image) * channels + (i % channels)]! / (height * width);
+  for (let i = 0; i < dx.data.length; i++) {
+    dx.data[i] = g.data[Math.floor(i / image) * channels + (i % channels)]! / (height * width);
   }
 };
 
