@@ -1,0 +1,376 @@
+// Typed loaders of test/fixtures: what Keras and PyTorch answered, recorded by scripts/record (see its README.md).
+import { readFileSync } from 'node:fs';
+import {
+  type Generated,
+  generate,
+  sketch,
+  smoothImages,
+  xceptionShapes,
+  xceptionWeights,
+} from './generator.ts';
+
+const ROOT = new URL('../fixtures/', import.meta.url);
+
+/** An .npy array; `data` is row-major. */
+export interface NpyArray<T extends Float32Array | Int32Array | Uint8Array> {
+  readonly shape: readonly number[];
+  readonly data: T;
+}
+
+// Only what the recording scripts write: version 1, little-endian, C order.
+function readNpy<T extends Float32Array | Int32Array | Uint8Array>(
+  name: string,
+  descr: string,
+  Type: new (buffer: ArrayBuffer) => T,
+): NpyArray<T> {
+  const file = readFileSync(new URL(name, ROOT));
+  const start = 10 + file.readUInt16LE(8);
+  const header = file.toString('latin1', 10, start);
+  if (!header.includes(`'descr': '${descr}'`) || !header.includes("'fortran_order': False")) {
+    throw new Error(`${name}: expected ${descr} in C order, the header says ${header}`);
+  }
+  const shape = (/'shape': \(([^)]*)\)/.exec(header)?.[1] ?? '').split(',').filter((d) => d.trim() !== '');
+  // A copy, because a view of four bytes an element needs an offset that is a multiple of four.
+  return { shape: shape.map(Number), data: new Type(Uint8Array.from(file.subarray(start)).buffer) };
+}
+
+/** A recorded JSON file by its name under test/fixtures. */
+export function readJson<T>(name: string): T {
+  return JSON.parse(readFileSync(new URL(name, ROOT), 'utf8')) as T;
+}
+
+const float32 = (rows: readonly (readonly number[])[]): Float32Array => Float32Array.from(rows.flat());
+
+/** Norm-wise relative error |got - expected| / |expected|, summed in float64. */
+export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (got.length !== expected.length) throw new Error(`${got.length} values, expected ${expected.length}`);
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < got.length; i++) {
+    difference += (got[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+// ---- the network of the fixtures -----------------------------------------------------------------------------------
+
+function statisticsNames(): string[] {
+  return [...xceptionShapes(10).keys()].filter((name) => /\.running_(mean|var)$/.test(name));
+}
+
+/** Splits one flat array of running statistics, as the fixtures keep them, by name. */
+function splitStatistics(flat: Float32Array): Map<string, Float32Array> {
+  const shapes = xceptionShapes(10);
+  const split = new Map<string, Float32Array>();
+  let at = 0;
+  for (const name of statisticsNames()) {
+    const length = shapes.get(name)![0]!;
+    split.set(name, flat.subarray(at, at + length));
+    at += length;
+  }
+  return split;
+}
+
+/**
+ * The fixtures' Xception, 10 classes: generated weights with running statistics that were taken from a training-mode
+ * pass over the smooth images and perturbed. `gain` multiplies the classifier's kernel: 40 in the forward fixture,
+ * 1 in the training fixture.
+ */
+export function recordedXception({ gain }: { readonly gain: number }): Map<string, Generated> {
+  const weights = xceptionWeights({ gain });
+  const statistics = splitStatistics(readNpy('xception/statistics.npy', '<f4', Float32Array).data);
+  for (const [name, data] of statistics) weights.set(name, { shape: [data.length], data });
+  return weights;
+}
+
+// ---- forward -------------------------------------------------------------------------------------------------------
+
+/** Largest change of a probability, and of a logit relative to the largest |logit|. */
+export interface Change {
+  readonly probability: number;
+  readonly logit: number;
+}
+
+/** Mistakes a forward test must be able to see; what each changes in Keras was recorded. */
+export type Mistake = 'swapped_channels' | 'flipped_depthwise' | 'epsilon_1e-5';
+
+/** Keras' outputs for smooth images of one size. */
+export interface ForwardCase {
+  /** Pixels. */
+  readonly size: number;
+  /** float32 [8, size, size, 3], made on each call. */
+  images(): Float32Array;
+  /** float32 [8, 10] of one batch of 8. */
+  readonly logits: Float32Array;
+  /** float32 [8, 10]. */
+  readonly probabilities: Float32Array;
+  /** The outputs of the first image as a batch of 1: float32 [10] each. */
+  readonly single: { readonly logits: Float32Array; readonly probabilities: Float32Array };
+  /** Largest difference of a class's probability between two images. */
+  readonly spread: number;
+  /** Keras in float32 against Keras in float64. */
+  readonly float32Error: Change;
+  readonly mistakes: Readonly<Record<Mistake, Change>>;
+}
+
+/** Forward parity: the network is `recordedXception({ gain: 40 })`. Sizes 299, 150, 96 and 71. */
+export function forwardFixture(): readonly ForwardCase[] {
+  interface Recorded {
+    size: number;
+    spread: number;
+    float32_error: Change;
+    logits: number[][];
+    probabilities: number[][];
+    single: { logits: number[]; probabilities: number[] };
+    mistakes: Record<Mistake, Change>;
+  }
+  const file = readJson<{ images: number; seed: number; sizes: Recorded[] }>('xception/forward.json');
+  return file.sizes.map((r) => ({
+    size: r.size,
+    images: () => smoothImages(file.images, r.size, file.seed),
+    logits: float32(r.logits),
+    probabilities: float32(r.probabilities),
+    single: { logits: float32([r.single.logits]), probabilities: float32([r.single.probabilities]) },
+    spread: r.spread,
+    float32Error: r.float32_error,
+    mistakes: r.mistakes,
+  }));
+}
+
+// ---- training ------------------------------------------------------------------------------------------------------
+
+/** 40 photographs, uint8 [40, 96, 96, 3], and their labels, int32 [40], of ten classes. */
+export function photographs(): {
+  readonly images: NpyArray<Uint8Array>;
+  readonly labels: NpyArray<Int32Array>;
+} {
+  return {
+    images: readNpy('photographs/images.npy', '|u1', Uint8Array),
+    labels: readNpy('photographs/labels.npy', '<i4', Int32Array),
+  };
+}
+
+/** Where photographs() lie, for a command's `--arrays`. */
+export const PHOTOGRAPH_FILES = {
+  images: new URL('photographs/images.npy', ROOT).pathname,
+  labels: new URL('photographs/labels.npy', ROOT).pathname,
+} as const;
+
+/** One parameter's gradient against the recorded ones; all norm-wise relative errors. */
+export interface GradientErrors {
+  /** Against Keras in float32. */
+  readonly toKeras: number;
+  /** Against Keras in float64. */
+  readonly toFloat64: number;
+  /** Keras in float32 against Keras in float64. */
+  readonly kerasToFloat64: number;
+  /**
+   * The largest of `kerasToFloat64` over images moved by at most an ulp. One ReLU whose input lies within rounding of
+   * zero changes a gradient by a few thousandths, so a single run of Keras may be lucky; this is what it owes to luck.
+   */
+  readonly kerasToFloat64Ulp: number;
+}
+
+/** Ten losses, each before its update. */
+export interface TrainingRun {
+  readonly rule: 'sgd' | 'rmsprop';
+  readonly lr: number;
+  readonly momentum: number;
+  /** RMSprop only. */
+  readonly rho?: number;
+  /** RMSprop only; inside the root. */
+  readonly epsilon?: number;
+  /** Keras in float32. */
+  readonly losses: readonly number[];
+  readonly losses_float64: readonly number[];
+}
+
+/** The gradients of one batch: the network is `recordedXception({ gain: 1 })` in training mode, without dropout. */
+export interface GradientCase {
+  /** `batch`: 8 photographs of 96 pixels. `pair`: 2 of 71, chosen so that rounding moves the gradients least. */
+  readonly name: 'batch' | 'pair';
+  /** uint8 [count, size, size, 3]. */
+  readonly pixels: NpyArray<Uint8Array>;
+  /** float32 [count, size, size, 3], x / 127.5 - 1. */
+  readonly images: Float32Array;
+  /** int32 [count]. */
+  readonly labels: Int32Array;
+  /** The mean softmax cross-entropy (Keras, float32). */
+  readonly loss: number;
+  /** The norm of all gradients together (float64). */
+  readonly gradientNorm: number;
+  /** Every trainable parameter with its shape. */
+  readonly parameters: ReadonlyMap<string, readonly number[]>;
+  /** Compares a gradient in our layout. Those of more than 2,048 values are compared by sketches, which tell the norm of
+   * a difference within 2.2 % (one standard deviation). Throws on an unknown name or size. */
+  compare(name: string, gradient: ArrayLike<number>): GradientErrors;
+}
+
+/**
+ * Training parity: the network is `recordedXception({ gain: 1 })`, without dropout; the data are photographs() in order,
+ * 8 a batch, starting over after the fifth, as x / 127.5 - 1; the loss is the mean softmax cross-entropy.
+ */
+export interface TrainingFixture {
+  readonly batch: number;
+  readonly steps: number;
+  readonly runs: readonly TrainingRun[];
+  readonly gradients: readonly GradientCase[];
+  /** Running statistics before the first step. */
+  readonly statisticsBefore: ReadonlyMap<string, Float32Array>;
+  /** After the first step of 8 photographs (Keras, float32): 0.99 of those before and 0.01 of the batch's, variance
+   * biased. */
+  readonly statisticsAfter: ReadonlyMap<string, Float32Array>;
+}
+
+interface RecordedGradients {
+  name: 'batch' | 'pair';
+  first: number;
+  count: number;
+  size: number;
+  loss: number;
+  gradient_norm: number;
+  parameters: {
+    name: string;
+    shape: number[];
+    offset: number;
+    length: number;
+    float32_error: number;
+    float32_error_ulp: number;
+  }[];
+}
+
+export function trainingFixture(): TrainingFixture {
+  const file = readJson<{
+    batch: number;
+    steps: number;
+    buckets: number;
+    runs: TrainingRun[];
+    gradients: RecordedGradients[];
+  }>('training/training.json');
+  return {
+    batch: file.batch,
+    steps: file.steps,
+    runs: file.runs,
+    gradients: file.gradients.map((recorded) => gradientCase(recorded, file.buckets)),
+    statisticsBefore: splitStatistics(readNpy('xception/statistics.npy', '<f4', Float32Array).data),
+    statisticsAfter: splitStatistics(readNpy('training/statistics_after.npy', '<f4', Float32Array).data),
+  };
+}
+
+function gradientCase(recorded: RecordedGradients, buckets: number): GradientCase {
+  const { name: caseName, first, count, size } = recorded;
+  const keras = readNpy(`training/gradients_${caseName}_float32.npy`, '<f4', Float32Array).data;
+  const exact = readNpy(`training/gradients_${caseName}_float64.npy`, '<f4', Float32Array).data;
+  const entries = new Map(recorded.parameters.map((entry) => [entry.name, entry]));
+  const { images, labels } = photographs();
+  const pixels = crop(images, first, count, size);
+  return {
+    name: caseName,
+    pixels,
+    images: normalized(pixels.data),
+    labels: labels.data.slice(first, first + count),
+    loss: recorded.loss,
+    gradientNorm: recorded.gradient_norm,
+    parameters: new Map(recorded.parameters.map((entry) => [entry.name, entry.shape])),
+    compare(name, gradient) {
+      const entry = entries.get(name);
+      if (entry === undefined) throw new Error(`no gradient of ${name} was recorded`);
+      const length = entry.shape.reduce((product, d) => product * d, 1);
+      if (gradient.length !== length)
+        throw new Error(`${name}: ${gradient.length} values, expected ${length}`);
+      const kept = entry.length === length ? gradient : sketch(name, gradient, buckets);
+      const at = (flat: Float32Array) => flat.subarray(entry.offset, entry.offset + entry.length);
+      return {
+        toKeras: relativeError(kept, at(keras)),
+        toFloat64: relativeError(kept, at(exact)),
+        kerasToFloat64: entry.float32_error,
+        kerasToFloat64Ulp: entry.float32_error_ulp,
+      };
+    },
+  };
+}
+
+/** The middle `size` pixels of each side of photographs [first, first + count). */
+function crop(
+  images: NpyArray<Uint8Array>,
+  first: number,
+  count: number,
+  size: number,
+): NpyArray<Uint8Array> {
+  const side = images.shape[1]!;
+  const at = Math.floor((side - size) / 2);
+  const rows: Uint8Array[] = [];
+  for (let image = first; image < first + count; image++) {
+    for (let y = at; y < at + size; y++) {
+      const start = ((image * side + y) * side + at) * 3;
+      rows.push(images.data.subarray(start, start + size * 3));
+    }
+  }
+  return { shape: [count, size, size, 3], data: Uint8Array.from(Buffer.concat(rows)) };
+}
+
+/** Pixels by Keras' rule for Xception, x / 127.5 - 1, each operation rounded to float32 as in the recording. */
+export function normalized(pixels: Uint8Array): Float32Array {
+  return Float32Array.from(pixels, (v) => Math.fround(v / 127.5) - 1);
+}
+
+// ---- update rules --------------------------------------------------------------------------------------------------
+
+interface UpdateHyperparameters {
+  /** Whose rule: RMSprop's epsilon is inside the root in Keras and outside in PyTorch, and so on. */
+  readonly framework: 'keras' | 'pytorch';
+  readonly lr: number;
+  /** L2: `l2` times the weight (before the update) is added to the gradient. */
+  readonly l2: number;
+}
+
+export type UpdateRule =
+  | { readonly rule: 'sgd'; readonly momentum: number; readonly nesterov: boolean }
+  | { readonly rule: 'rmsprop'; readonly rho: number; readonly momentum: number; readonly epsilon: number }
+  | { readonly rule: 'adam'; readonly beta1: number; readonly beta2: number; readonly epsilon: number };
+
+/** Ten updates of three small tensors by one optimizer. */
+export type UpdateCase = UpdateHyperparameters &
+  UpdateRule & { readonly expected: ReadonlyMap<string, Float32Array> };
+
+export interface UpdatesFixture {
+  readonly steps: number;
+  /** Initial weights by tensor name. */
+  readonly initial: ReadonlyMap<string, Generated>;
+  /** Gradients by tensor name, without L2; steps count from 1. */
+  gradients(step: number): Map<string, Float32Array>;
+  readonly cases: readonly UpdateCase[];
+}
+
+export function updatesFixture(): UpdatesFixture {
+  interface RecordedTensor {
+    name: string;
+    shape: number[];
+    scale: number;
+  }
+  type RecordedCase = UpdateHyperparameters & UpdateRule & { weights: Record<string, number[]> };
+  const file = readJson<{ seed: number; steps: number; tensors: RecordedTensor[]; cases: RecordedCase[] }>(
+    'updates.json',
+  );
+  return {
+    steps: file.steps,
+    initial: new Map(
+      file.tensors.map(({ name, shape }) => [
+        name,
+        { shape, data: generate(`weight/${name}`, shape, file.seed) },
+      ]),
+    ),
+    gradients: (step) =>
+      new Map(
+        file.tensors.map(({ name, shape, scale }) => [
+          name,
+          generate(`gradient/${name}/${step}`, shape, file.seed, { limit: scale }),
+        ]),
+      ),
+    cases: file.cases.map(({ weights, ...hyperparameters }) => ({
+      ...hyperparameters,
+      expected: new Map(Object.entries(weights).map(([name, values]) => [name, Float32Array.from(values)])),
+    })),
+  };
+}
