@@ -40,7 +40,7 @@ struct MaxWindow {
     typename Lanes<W>::Float best[N];
     typename Lanes<W>::Int where[N];
     const int32_t firstTap = static_cast<int32_t>(high.first * p.kernelW + wide.first);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int l = 0; l < N; l++) {
       best[l] = Lanes<W>::load(corner + (high.first * p.w + wide.first) * p.c + j + l * W);
       where[l] = (typename Lanes<W>::Int{}) + firstTap;
@@ -49,7 +49,7 @@ struct MaxWindow {
       for (int64_t k = wide.first; k < wide.last; k++) {
         const float* from = corner + (i * p.w + k) * p.c + j;
         const auto tap = (typename Lanes<W>::Int{}) + static_cast<int32_t>(i * p.kernelW + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int l = 0; l < N; l++) {
           const auto value = Lanes<W>::load(from + l * W);
           const auto better = (value > best[l]) | ((value != value) & (best[l] == best[l]));
@@ -58,7 +58,7 @@ struct MaxWindow {
         }
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int l = 0; l < N; l++) {
       Lanes<W>::store(y + j + l * W, best[l]);
       Lanes<W>::storeBytes(argmax + j + l * W, where[l]);
@@ -84,14 +84,14 @@ struct MaxGather {
         const int64_t at = ((n * p.oh + oy) * p.ow + ox) * p.c + j;
         const auto tap =
             (typename Lanes<W>::Int{}) + static_cast<int32_t>(row * p.kernelW + w + p.left - ox * p.strideW);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int l = 0; l < N; l++) {
           const auto chosen = Lanes<W>::loadBytes(argmax + at + l * W) == tap;
           sum[l] += chosen ? Lanes<W>::load(g + at + l * W) : typename Lanes<W>::Float{};
         }
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int l = 0; l < N; l++) Lanes<W>::store(dx + j + l * W, sum[l]);
   }
 };
@@ -109,11 +109,11 @@ struct MeanWindow {
     for (int64_t i = high.first; i < high.last; i++) {
       for (int64_t k = wide.first; k < wide.last; k++) {
         const float* from = corner + (i * p.w + k) * p.c + j;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int l = 0; l < N; l++) sum[l] += Lanes<W>::load(from + l * W);
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int l = 0; l < N; l++) Lanes<W>::store(y + j + l * W, sum[l] * factor);
   }
 };
@@ -138,11 +138,11 @@ struct MeanGather {
       for (int64_t ox = across.first; ox < across.last; ox++) {
         const float factor = meanFactor(p, high, Taps(ox * p.strideW - p.left, p.kernelW, p.w));
         const float* from = g + ((n * p.oh + oy) * p.ow + ox) * p.c + j;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int l = 0; l < N; l++) sum[l] += Lanes<W>::load(from + l * W) * factor;
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int l = 0; l < N; l++) Lanes<W>::store(dx + j + l * W, sum[l]);
   }
 };

@@ -81,6 +81,9 @@ struct Lanes<1> {
 template <class Body>
 inline void overChannels(int64_t c, const Body& body) {
   int64_t j = 0;
+#if defined(__AVX512F__)
+  for (; j + 8 * kWidth <= c; j += 8 * kWidth) body.template run<kWidth, 8>(j);
+#endif
   for (; j + 4 * kWidth <= c; j += 4 * kWidth) body.template run<kWidth, 4>(j);
   if (j + 2 * kWidth <= c) {
     body.template run<kWidth, 2>(j);
