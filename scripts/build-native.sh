@@ -3,6 +3,7 @@
 # Quick when nothing has changed. Installs nothing: says what is missing and how to get it.
 #
 #   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built
+#   scripts/build-native.sh --sanitize-threads        runs the runtime's stress test under ThreadSanitizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +13,9 @@ run_tests=false
 for argument in "$@"; do
   case "$argument" in
     --sanitize) sanitize="address,undefined"; out=build/sanitize ;;
+    --sanitize-threads) sanitize="thread"; out=build/sanitize-threads ;;
     --test) run_tests=true ;;
-    *) echo "usage: scripts/build-native.sh [--sanitize] [--test]" >&2; exit 2 ;;
+    *) echo "usage: scripts/build-native.sh [--sanitize] [--test] | --sanitize-threads" >&2; exit 2 ;;
   esac
 done
 
@@ -29,7 +31,7 @@ need() { # <what> <package> <test...>
     packages+=("$package")
   fi
 }
-need "a C++ compiler with C++20 (g++ 10 or later)" g++ bash -c 'echo "int main(){}" | g++ -std=c++20 -x c++ -fsyntax-only -'
+need "a C++ compiler with C++17 (g++ 9 or later)" g++ bash -c 'echo "int main(){}" | g++ -std=c++17 -x c++ -fsyntax-only -'
 need "cmake" cmake command -v cmake
 need "make or ninja" make bash -c 'command -v ninja || command -v make'
 need "oneDNN's headers (dnnl.h) and library" libdnnl-dev bash -c 'echo "#include <dnnl.h>" | g++ -x c++ -fsyntax-only -'
@@ -44,6 +46,20 @@ if [ ! -x node_modules/.bin/cmake-js ]; then
   exit 1
 fi
 
+if [ "$sanitize" = thread ]; then
+  # Node does not run under ThreadSanitizer, so this is the runtime alone.
+  cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DDEPTHWISE_SANITIZE=thread >&2
+  cmake --build "$out" --target depthwise_fake runtime_stress --parallel "$(nproc)" >&2
+  exec "$(find "$out" -name runtime_stress -type f)" "$out/Release/libdepthwise_fake.so"
+fi
+
+# One build at a time: `npm test` and `npm run demo` may start together.
+mkdir -p "$out"
+if command -v flock >/dev/null; then
+  exec 9>"$out/build.lock"
+  flock 9
+fi
+
 # Newer than every source, and built with the same flags: nothing to do.
 flags="sanitize=$sanitize"
 stamp="$out/built-with"
@@ -56,7 +72,6 @@ else
   say "building into $out/Release (a minute or two the first time)"
   started=$SECONDS
   # The time of the start: what is edited during the build is built the next time.
-  mkdir -p "$out"
   touch "$out/build-started"
   # Configured each time: files come and go.
   node_modules/.bin/cmake-js configure "${options[@]}" >&2
@@ -66,6 +81,8 @@ else
   rm "$out/build-started"
   say "built in $((SECONDS - started)) s: $(cd "$out/Release" && echo *.node *.so)"
 fi
+
+exec 9>&-  # tests may run side by side
 
 if $run_tests; then
   if [ -n "$sanitize" ]; then

@@ -74,7 +74,8 @@ typedef struct dw_backend {
   // Facts as one JSON object (versions, instruction set, threads, memory), NUL-terminated, cut at `capacity`.
   dw_status (*describe)(dw_device* device, char* json, size_t capacity, dw_error* error);
 
-  // Raw memory, 64-byte aligned at least. The runtime's caching allocator sits above. Any thread.
+  // Raw memory, 64-byte aligned at least. The runtime's caching allocator sits above. Any thread. `release` waits for
+  // what is in flight where launches are asynchronous; nothing that is launched later uses the memory.
   dw_status (*allocate)(dw_device* device, size_t bytes, void** pointer, dw_error* error);
   void (*release)(dw_device* device, void* pointer, size_t bytes);
 

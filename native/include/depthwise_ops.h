@@ -131,7 +131,37 @@
    *   w = w - m*lr*sqrt(1 - beta2^step)/(1 - beta1^step)/(sqrt(v) + epsilon); step counts from 1 */                   \
   X(104, adamUpdate)                                                                                                   \
   /* polyakUpdate(average, w, decay) -> average + (1 - decay)*(w - average) */                                         \
-  X(105, polyakUpdate)
+  X(105, polyakUpdate)                                                                                                 \
+  /* Fused ops, which rewritten programs use. conv: window, dilation_h, dilation_w, groups. [...,c] per channel.        \
+   * Depthwise: groups = c, w T[o,kh,kw,1]. */                                                                          \
+  /* depthwiseAffine(x T[n,h,w,c], scale A[c], shift A[c], w) -> y = conv2d(relu?(x*scale + shift), w)                 \
+   *   [conv, relu]; padding is zero after the ReLU */                                                                 \
+  X(200, depthwiseAffine)                                                                                              \
+  /* depthwiseRelu(x, w) -> y = conv2d(relu(x), w)  [conv, relu = 1] */                                                \
+  X(201, depthwiseRelu)                                                                                                \
+  /* depthwiseAffineGrad(g, x, scale, shift, w) -> dx, dw, sumG A[c], sumGX A[c]  [conv, relu]                         \
+   *   a = x*scale + shift; dx = conv2dInputGrad(g, w), where a > 0 if relu (else everywhere);                         \
+   *   dw = conv2dWeightGrad(relu?(a), g); sumG = sum dx; sumGX = sum dx*x */                                          \
+  X(202, depthwiseAffineGrad)                                                                                          \
+  /* depthwiseReluGrad(g, x, w, residual) -> dx = residual + (conv2dInputGrad(g, w) where x > 0),                      \
+   *   dw = conv2dWeightGrad(relu(x), g)  [conv, relu = 1] */                                                          \
+  X(203, depthwiseReluGrad)                                                                                            \
+  /* conv2dSums(x, w) -> y = conv2d(x, w), sum A[o], sumSquares A[o] of y  [conv] */                                   \
+  X(204, conv2dSums)                                                                                                   \
+  /* channelAffine2(a, b T[...,c], p, q, r A[c]) -> y = a*p + b*q + r */                                               \
+  X(205, channelAffine2)                                                                                               \
+  /* affineRelu(x, scale, shift) -> y = relu(x*scale + shift) */                                                       \
+  X(206, affineRelu)                                                                                                   \
+  /* affineReluGrad(g, x, scale, shift) -> dx = g where x*scale + shift > 0, else 0; sumG, sumGX of dx and dx*x */     \
+  X(207, affineReluGrad)                                                                                               \
+  /* affineAdd(x, scale, shift, residual) -> y = x*scale + shift + residual */                                         \
+  X(208, affineAdd)                                                                                                    \
+  /* affineMaxPoolAdd(x, scale, shift, residual) -> y = maxPool(x*scale + shift) + residual, argmax                    \
+   *   [kernel_h, kernel_w, window] */                                                                                 \
+  X(209, affineMaxPoolAdd)                                                                                             \
+  /* maxPoolGradSums(g, argmax, x) -> dx = maxPoolGrad(g, argmax), sumG, sumGX of dx and dx*x                          \
+   *   [kernel_h, kernel_w, window, h, w] */                                                                           \
+  X(210, maxPoolGradSums)
 
 typedef enum dw_op {
 #define DW_OP_ENUM(code, name) DW_OP_##name = code,

@@ -6,6 +6,7 @@
 //   sigmoid     prepare fails: the backend supports it, but cannot do it when it comes to it
 //   softmax     unsupported
 //   elu         [bytes]  needs that much workspace, fills all of it, then copies
+//   pad         writes one element behind its output, for AddressSanitizer to see
 //   sum         the launches so far, as proof of what ran
 // `threads` as an option is the memory it has, in MiB; 0 for plenty.
 #include <atomic>
@@ -97,7 +98,7 @@ dw_status copyBytes(dw_device*, void* to, const void* from, size_t bytes, dw_err
 dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
   uint32_t inputs = 1;
   switch (node->op) {
-    case DW_OP_fill: case DW_OP_sum: inputs = 0; break;
+    case DW_OP_fill: case DW_OP_sum: case DW_OP_pad: inputs = 0; break;
     case DW_OP_add: inputs = 2; break;
     case DW_OP_scale: case DW_OP_reshape: case DW_OP_square: case DW_OP_relu: case DW_OP_sigmoid: case DW_OP_elu: break;
     default: return refuse(error, DW_UNSUPPORTED, "the fake backend knows few ops");
@@ -160,6 +161,9 @@ dw_status launch(dw_device* device, dw_kernel* kernel, const void* const* inputs
     case DW_OP_elu:
       std::memset(workspace, 0x5a, static_cast<size_t>(kernel->attribute));
       std::memmove(y, a, kernel->elements * sizeof(float));
+      break;
+    case DW_OP_pad:
+      y[kernel->elements] = 1;
       break;
     case DW_OP_sum:
       y[0] = device->launches;

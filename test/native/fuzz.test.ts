@@ -10,7 +10,7 @@ import { encodeProgram, programOfOne } from '../../lib/core/program.ts';
 import { allOps, type OpName } from '../../lib/ops/index.ts';
 import { cases } from '../ops/cases.ts';
 import { Random } from '../support/random.ts';
-import { addon, codeOf, codes, folder } from './support.ts';
+import { addon, codeOf, codes, folder, runProcess } from './support.ts';
 
 const cpuPath = join(folder, 'libdepthwise_cpu.so');
 const changesPerOp = 150;
@@ -74,6 +74,17 @@ function valueBytes(numbers: Float64Array): number[] {
 describe('native fuzz on the CPU', () => {
   before(function () {
     if (!existsSync(cpuPath)) this.skip();
+  });
+
+  it('would show an overrun, where AddressSanitizer is', async function () {
+    if (!/asan/.test(process.env.LD_PRELOAD ?? '')) this.skip();
+    const { status, output } = await runProcess(`
+      const device = addon.openDevice(fakePath, { uncached: true });
+      const pad = addon.prepare(device, Float64Array.of(1, 1, 0, 1, 1, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0));
+      addon.run(device, pad, [], [addon.allocate(device, 12)]);
+      addon.syncBlocking(device);`);
+    expect(status).not.to.equal(0);
+    expect(output).to.match(/AddressSanitizer: .*\n.*WRITE of size 4/s);
   });
 
   for (const name of Object.keys(allOps) as OpName[]) {
