@@ -1,8 +1,11 @@
-# Live peer: Keras loads a weights file and predicts an array, so that files written by this project can be checked.
-"""python scripts/peers/keras_load.py WEIGHTS --input X.npy --output Y.npy [--classes N] [--logits] [--build-first K]
+# Live peer: Keras loads a weights file and predicts an array, so that files written by this project can be
+# checked.
+"""python scripts/peers/keras_load.py WEIGHTS --input X.npy --output Y.npy [--classes N] [--logits]
+       [--build-first K]
 
-WEIGHTS ending in `.weights.h5` is read as Keras 3 does, any other `.h5` by layer name. X is float32 [n, s, s, 3], Y
-float32 [n, classes]. Every variable starts as NaN and must have been overwritten: by name Keras skips in silence."""
+WEIGHTS ending in `.weights.h5` is read as Keras 3 does, any other `.h5` by layer name. X is float32 [n, s, s,
+3], Y float32 [n, classes]. Every variable starts as NaN and must have been overwritten: by name Keras skips
+in silence."""
 
 import argparse
 import sys
@@ -37,7 +40,7 @@ def main():
     parser.add_argument('--classes', type=int, default=10)
     parser.add_argument('--logits', action='store_true')
     parser.add_argument('--build-first', type=int, default=0, metavar='K',
-                        help='other Xceptions built before, which moves the numbers of unnamed layers')  # fmt: skip
+                        help='Xceptions built before, which moves the numbers of unnamed layers')  # fmt: skip
     options = parser.parse_args()
     images = np.load(options.input)
     for _ in range(options.build_first):

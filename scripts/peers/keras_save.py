@@ -1,17 +1,20 @@
-# Live peer: Keras' own freshly initialized Xception, saved in every layout, with inputs and Keras' outputs for them.
+# Live peer: Keras' own freshly initialized Xception, saved in every layout, with inputs and Keras' outputs
+# for them.
 """python scripts/peers/keras_save.py FOLDER [--seed N] [--classes N] [--second]
 
 Writes whole.h5, published.h5 and model.weights.h5, and for each size x_<size>.npy (float32 [8, s, s, 3]),
-probabilities_<size>.npy and logits_<size>.npy (float32 [8, classes]). Kernels are Keras' initializers', the classifier's
-times 40; gamma and beta are moved off 1 and 0; the running statistics come from training-mode passes, perturbed.
---second builds another Xception first, as in a process that has several."""
+probabilities_<size>.npy and logits_<size>.npy (float32 [8, classes]). Kernels are Keras' initializers', the
+classifier's times 40; gamma and beta are moved off 1 and 0; the running statistics come from training-mode
+passes, perturbed. --second builds another Xception first, as in a process that has several."""
 
 import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'record'))
-from common import assign, build, generate, need, np, predict, read, smooth_images, softmax, write_npy  # noqa: E402
+from common import (  # noqa: E402
+    assign, build, generate, need, np, predict, read, smooth_images, softmax, write_npy,
+)  # fmt: skip
 from keras_layouts import write_all  # noqa: E402
 from xception_forward import IMAGES, SIZES, mean_statistics, perturbed  # noqa: E402
 

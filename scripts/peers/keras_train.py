@@ -1,11 +1,12 @@
 # Live peer: Keras' losses, and its gradients against those that a one-step run of this project implies.
-"""python scripts/peers/keras_train.py WEIGHTS X.npy Y.npy [--optimizer sgd|rmsprop] [--lr R] [--momentum M] [--steps N]
-       [--batch B] [--after AFTER.weights.h5 --after-lr R]
+"""python scripts/peers/keras_train.py WEIGHTS X.npy Y.npy [--optimizer sgd|rmsprop] [--lr R] [--momentum M]
+       [--steps N] [--batch B] [--after AFTER.weights.h5 --after-lr R]
 
-X is uint8 (x / 127.5 - 1 is applied) or float32 [n, s, s, 3], Y int32 [n]. Prints one JSON object: `losses` (each before
-its update), and with --after, `gradients`: the norm-wise relative errors (median, largest, per parameter) of
-(WEIGHTS - AFTER) / R against Keras in float32 and float64 for the first batch, and Keras' own error between the two;
-also `statistics`, the largest relative error of the running statistics after that step."""
+X is uint8 (x / 127.5 - 1 is applied) or float32 [n, s, s, 3], Y int32 [n]. Prints one JSON object: `losses`
+(each before its update), and with --after, `gradients`: the norm-wise relative errors (median, largest, per
+parameter) of (WEIGHTS - AFTER) / R against Keras in float32 and float64 for the first batch, and Keras' own
+error between the two; also `statistics`, the largest relative error of the running statistics after that
+step."""
 
 import argparse
 import json
@@ -13,7 +14,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'record'))
-from common import assign, batches, build, gradients, need, normalized, np, read, relative, train  # noqa: E402
+from common import (  # noqa: E402
+    assign, batches, build, gradients, need, normalized, np, read, relative, train,
+)  # fmt: skip
 from keras_load import load  # noqa: E402
 
 

@@ -40,11 +40,11 @@ SEED = 1
 CLASSIFIER_GAIN = 40.0
 
 
-# ---- the generator ---------------------------------------------------------------------------------------------
+# ---- the generator ----
 
 
 def mix(x):
-    """A bijection of uint32 with low bias (Wellons, "Prospecting for hash functions": 16, 7feb352d, 15, 846ca68b, 16)."""
+    """A bijection of uint32 with low bias (Wellons, "Prospecting for hash functions")."""
     x = np.asarray(x, np.uint32).copy()
     with np.errstate(over='ignore'):
         x ^= x >> np.uint32(16)
@@ -73,7 +73,8 @@ def bits(name, count, seed, start=0):
 
 
 def generate(name, shape, seed, limit=1.0, offset=0.0):
-    """float32 of a shape: offset + limit * u with u uniform in [-1, 1) in steps of 2^-23, each operation rounded once."""
+    """float32 of a shape: offset + limit * u, u uniform in [-1, 1) in steps of 2^-23; each operation rounds
+    once."""
     count = int(np.prod(shape))
     whole = (bits(name, count, seed) >> np.uint32(8)).astype(np.int32) - 2**23
     u = whole.astype(np.float32) * np.float32(2**-23)
@@ -81,9 +82,10 @@ def generate(name, shape, seed, limit=1.0, offset=0.0):
 
 
 def sketch(name, values, buckets):
-    """Count sketch of a flattened tensor: float64 [buckets]; every element is added to one bucket with a sign, both
-    drawn from the generator (seed 0). It is linear, and its norm is the tensor's within 1 / sqrt(2 buckets)
-    (Charikar, Chen, Farach-Colton 2002), so that the norm of a difference is seen without keeping the tensor."""
+    """Count sketch of a flattened tensor: float64 [buckets]; every element is added to one bucket with a
+    sign, both drawn from the generator (seed 0). It is linear, and its norm is the tensor's within 1 / sqrt(2
+    buckets) (Charikar, Chen, Farach-Colton 2002), so that the norm of a difference is seen without keeping
+    the tensor."""
     flat = np.asarray(values, np.float64).reshape(-1)
     drawn = bits('sketch/' + name, flat.size, 0)
     signed = np.where(drawn >> np.uint32(31), -flat, flat)
@@ -91,8 +93,9 @@ def sketch(name, values, buckets):
 
 
 def smooth_images(count, size, seed=SEED):
-    """float32 [count, size, size, 3] in [-1, 1]: image i is a quadratic B-spline over (3 + i) x (3 + i) cells of
-    generated control values. All integer arithmetic below 2^53 and one division, so both languages agree bit for bit."""
+    """float32 [count, size, size, 3] in [-1, 1]: image i is a quadratic B-spline over (3 + i) x (3 + i) cells
+    of generated control values. All integer arithmetic below 2^53 and one division, so both languages agree
+    bit for bit."""
     images = np.empty((count, size, size, 3), np.float32)
     d = size - 1
     for i in range(count):
@@ -114,7 +117,7 @@ def smooth_images(count, size, seed=SEED):
     return images
 
 
-# ---- Xception under our names ----------------------------------------------------------------------------------
+# ---- Xception under our names ----
 
 
 def separable_layers():
@@ -158,8 +161,8 @@ def xception_shapes(classes):
 
 
 def xception_weights(classes=CLASSES, seed=SEED, gain=CLASSIFIER_GAIN):
-    """name -> float32 in our layout. Kernels have the limits of Keras' Glorot uniform initializer, a depthwise one
-    counting its channels as inputs as Keras does; the classifier's is `gain` times that."""
+    """name -> float32 in our layout. Kernels have the limits of Keras' Glorot uniform initializer, a
+    depthwise one counting its channels as inputs as Keras does; the classifier's is `gain` times that."""
     weights = {}
     for name, shape in xception_shapes(classes).items():
         part = name.rsplit('.', 1)[1]
@@ -180,7 +183,8 @@ def statistics_names():
 
 
 def recorded_weights(gain=CLASSIFIER_GAIN):
-    """The fixtures' network: generated weights with the running statistics that xception_forward.py recorded."""
+    """The fixtures' network: generated weights with the running statistics that xception_forward.py
+    recorded."""
     weights = xception_weights(gain=gain)
     flat = np.load(FIXTURES / 'xception' / 'statistics.npy')
     at = 0
@@ -190,7 +194,7 @@ def recorded_weights(gain=CLASSIFIER_GAIN):
     return weights
 
 
-# ---- Keras -----------------------------------------------------------------------------------------------------
+# ---- Keras ----
 
 TO_KERAS = {
     'depthwise.weight': lambda a: a.transpose(1, 2, 0, 3),  # [c, h, w, 1] -> [h, w, c, 1]
@@ -224,7 +228,8 @@ def from_keras(name, array):
 
 
 def build(size, classes=CLASSES, dtype='float32'):
-    """Keras Applications' Xception that ends in logits, for inputs [n, size, size, 3]; computes in `dtype`."""
+    """Keras Applications' Xception that ends in logits, for inputs [n, size, size, 3]; computes in
+    `dtype`."""
     keras = need('keras')
     # Both: layers take the policy, inputs and some constants floatx, and the policy does not follow floatx.
     keras.config.set_floatx(dtype)
@@ -282,8 +287,8 @@ def softmax(logits):
 
 
 def gradients(model, images, labels):
-    """(loss, our name -> gradient in our layout) of the mean softmax cross-entropy in training mode, which also
-    updates the running statistics."""
+    """(loss, our name -> gradient in our layout) of the mean softmax cross-entropy in training mode, which
+    also updates the running statistics."""
     tf = need('tensorflow')
     by_path = {variable.path: name for name, variable in variables(model).items()}
     with tf.GradientTape() as tape:
@@ -333,7 +338,7 @@ def relative(got, expected):
     return float(np.linalg.norm(np.asarray(got, np.float64) - expected) / np.linalg.norm(expected))
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------
+# ---- writing ----
 
 
 def versions(*names):
@@ -350,7 +355,8 @@ def digits(array):
 
 
 def write_json(path, value):
-    """JSON with a line for each item of an outer list or object, so that a change reads well and files stay small."""
+    """JSON with a line for each item of an outer list or object, so that a change reads well and files stay
+    small."""
 
     def lines(item, depth):
         pad = ' ' * depth

@@ -1,8 +1,10 @@
-# Records the exact structure of the HDF5 files that Keras writes for Xception: test/fixtures/keras_layouts.json.
+# Records the exact structure of the HDF5 files that Keras writes for Xception:
+# test/fixtures/keras_layouts.json.
 """python scripts/record/keras_layouts.py (under a minute)
 
-Three layouts: a whole model and the published files' layout (both legacy HDF5), and `.weights.h5`, each from the first
-Xception of a process and from the second, whose unnamed layers Keras numbers on (conv2d_4, batch_normalization_4)."""
+Three layouts: a whole model and the published files' layout (both legacy HDF5), and `.weights.h5`, each from
+the first Xception of a process and from the second, whose unnamed layers Keras numbers on (conv2d_4,
+batch_normalization_4)."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +15,8 @@ SIZE = 71
 
 
 def plain(value):
-    """An attribute as JSON. The long ones (the configurations) are told by their length: readers must not need them."""
+    """An attribute as JSON. The long ones (the configurations) are told by their length: readers must not
+    need them."""
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, str):

@@ -4,7 +4,8 @@
 import hashlib
 
 from common import (
-    CLASSES, FIXTURES, SEED, bits, digits, generate, sketch, smooth_images, versions, write_json, xception_weights,
+    CLASSES, FIXTURES, SEED, bits, digits, generate, sketch, smooth_images, versions, write_json,
+    xception_weights,
 )  # fmt: skip
 
 
@@ -24,7 +25,10 @@ def main():
         'versions': versions(),
         'bits': [{'name': n, 'seed': s, 'values': bits(n, 8, s).tolist()} for n, s in drawn],
         'generate': [
-            {'name': n, 'seed': s, 'limit': limit, 'offset': o, 'values': digits(generate(n, (6,), s, limit, o))}
+            {
+                'name': n, 'seed': s, 'limit': limit, 'offset': o,
+                'values': digits(generate(n, (6,), s, limit, o)),
+            }
             for n, s, limit, o in ranges
         ],
         'images': [{'size': s, 'sha256': digest(smooth_images(8, s))} for s in (71, 96, 150, 299)],

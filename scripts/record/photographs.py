@@ -34,8 +34,9 @@ def main():
             pixels.append(np.asarray(resized, np.uint8))
             labels.append(label)
     # Where a pre-activation lies within rounding of zero, two correct float32 programs differ by a whole ReLU
-    # derivative. Of the batches tried, the one from the 14th photograph on has fewest such places: its gradients in
-    # float32, also with images moved by an ulp, stay within 1e-3 (median) of float64. It comes first.
+    # derivative. Of the batches tried, the one from the 14th photograph on has fewest such places: its
+    # gradients in float32 are mostly within 1e-3 (median) of float64, also when the images move by an ulp. It
+    # comes first.
     write_npy(FIXTURES / 'photographs' / 'images.npy', np.roll(np.stack(pixels), -14, axis=0))
     write_npy(FIXTURES / 'photographs' / 'labels.npy', np.roll(np.asarray(labels, np.int32), -14))
 

@@ -1,9 +1,9 @@
 # Records ten updates by Keras' and PyTorch's optimizers on generated gradients: test/fixtures/updates.json.
 """python scripts/record/updates.py (seconds)
 
-Gradients are generate(`gradient/<tensor>/<step>`) times the tensor's scale, in float32, step counting from 1; weights
-start as generate(`weight/<tensor>`). The scales differ so that epsilon is negligible, felt and dominant. L2 adds
-l2 * w, with the weights before the update, to the gradient."""
+Gradients are generate(`gradient/<tensor>/<step>`) times the tensor's scale, in float32, step counting from 1;
+weights start as generate(`weight/<tensor>`). The scales differ so that epsilon is negligible, felt and
+dominant. L2 adds l2 * w, with the weights before the update, to the gradient."""
 
 from common import FIXTURES, SEED, digits, generate, need, np, versions, write_json
 
@@ -65,7 +65,8 @@ def with_pytorch(case, l2):
             held, case['lr'], momentum=case['momentum'], nesterov=case['nesterov'], weight_decay=l2
         ),
         'rmsprop': lambda: torch.optim.RMSprop(
-            held, case['lr'], alpha=case['rho'], momentum=case['momentum'], eps=case['epsilon'], weight_decay=l2
+            held, case['lr'], alpha=case['rho'], momentum=case['momentum'], eps=case['epsilon'],
+            weight_decay=l2,
         ),
         'adam': lambda: torch.optim.Adam(
             held, case['lr'], betas=(case['beta1'], case['beta2']), eps=case['epsilon'], weight_decay=l2

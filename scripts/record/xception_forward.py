@@ -1,18 +1,20 @@
-# Records what Keras' Xception answers to smooth images at four sizes, and how much each likely mistake would change
-# it: test/fixtures/xception/{statistics.npy, forward.json}.
+# Records what Keras' Xception answers to smooth images at four sizes, and how much each likely mistake would
+# change it: test/fixtures/xception/{statistics.npy, forward.json}.
 """Run from anywhere: python scripts/record/xception_forward.py (under a minute on two cores).
 
-The running statistics are the mean over the sizes of a training-mode pass's, then perturbed a little: statistics of
-any other origin shrink the signal layer by layer until every image gives the same output and no test can see."""
+The running statistics are the mean over the sizes of a training-mode pass's, then perturbed a little:
+statistics of any other origin shrink the signal layer by layer until every image gives the same output and no
+test can see."""
 
 from common import (
-    CLASSES, CLASSIFIER_GAIN, FIXTURES, SEED, assign, build, digits, generate, np, predict, smooth_images, softmax,
-    statistics_names, variables, versions, write_json, write_npy, xception_weights,
+    CLASSES, CLASSIFIER_GAIN, FIXTURES, SEED, assign, build, digits, generate, np, predict, smooth_images,
+    softmax, statistics_names, variables, versions, write_json, write_npy, xception_weights,
 )  # fmt: skip
 
 SIZES = (299, 150, 96, 71)
 IMAGES = 8
-# What a test must be able to see, and the tolerances it holds: each mistake has to exceed ten times its tolerance.
+# What a test must be able to see, and the tolerances it holds: each mistake has to exceed ten times its
+# tolerance.
 PROBABILITY_TOLERANCE = 5e-5
 LOGIT_TOLERANCE = 1e-4
 SPREAD = 0.05
@@ -76,7 +78,8 @@ def main():
     images = {size: smooth_images(IMAGES, size) for size in SIZES}
     statistics = perturbed(mean_statistics(weights, images))
     weights.update(statistics)
-    write_npy(FIXTURES / 'xception' / 'statistics.npy', np.concatenate([statistics[n] for n in statistics_names()]))
+    flat = np.concatenate([statistics[name] for name in statistics_names()])
+    write_npy(FIXTURES / 'xception' / 'statistics.npy', flat)
 
     results = []
     for size in SIZES:

@@ -1,16 +1,19 @@
-# Records how Keras trains Xception on the photographs: ten losses of several optimizers, the gradients of every
-# parameter in float32 and float64, and the running statistics after one step: test/fixtures/training/.
-"""python scripts/record/xception_train.py (a few minutes on two cores), after xception_forward.py and photographs.py.
+# Records how Keras trains Xception on the photographs: ten losses of several optimizers, the gradients of
+# every parameter in float32 and float64, and the running statistics after one step: test/fixtures/training/.
+"""python scripts/record/xception_train.py (a few minutes on two cores), after xception_forward.py and
+photographs.py.
 
-The network is that of forward.json, but for the classifier's kernel, which is not multiplied by 40: with it, Keras in
-float32 parts from itself in float64 by 10 % and more within ten steps, and no tolerance would mean anything.
+The network is that of forward.json, but for the classifier's kernel, which is not multiplied by 40: with it,
+Keras in float32 parts from itself in float64 by 10 % and more within ten steps, and no tolerance would mean
+anything.
 
-Gradients of more than WHOLE values are kept as sketches (common.sketch), so 20.8 million numbers become 0.13 million;
-the norm of a difference of two tensors is told by their sketches within 2.2 % (one standard deviation)."""
+Gradients of more than WHOLE values are kept as sketches (common.sketch), so 20.8 million numbers become 0.13
+million; the norm of a difference of two tensors is told by their sketches within 2.2 % (one standard
+deviation)."""
 
 from common import (
-    CLASSES, FIXTURES, SEED, assign, batches, build, gradients, need, normalized, np, read, recorded_weights, relative,
-    sketch, statistics_names, train, versions, write_json, write_npy,
+    CLASSES, FIXTURES, SEED, assign, batches, build, gradients, need, normalized, np, read, recorded_weights,
+    relative, sketch, statistics_names, train, versions, write_json, write_npy,
 )  # fmt: skip
 
 FOLDER = FIXTURES / 'training'
@@ -22,9 +25,10 @@ BUCKETS = 1024
 ULP_TRIALS = 8
 
 # Where gradients are recorded: photographs [first, first + count), the middle `size` pixels of each side.
-# `batch` is the job itself. There, some ReLU inputs lie within rounding of zero whatever the batch, and each that falls
-# on the other side moves a gradient by a few thousandths, in Keras against itself too. `pair` is the sharper one: of all
-# pairs of neighbours the one whose gradients rounding moves least, so that an error cannot hide behind such places.
+# `batch` is the job itself. There, some ReLU inputs lie within rounding of zero whatever the batch, and each
+# that falls on the other side moves a gradient by a few thousandths, in Keras against itself too. `pair` is
+# the sharper one: of some twenty pairs of neighbours the one whose gradients rounding moves least, so that an error
+# cannot hide behind such places.
 GRADIENT_CASES = [
     {'name': 'batch', 'first': 0, 'count': BATCH, 'size': SIZE},
     {'name': 'pair', 'first': 12, 'count': 2, 'size': 71},
@@ -67,8 +71,8 @@ def cropped(photographs, size):
 
 
 def record_gradients(case, photographs, labels, weights):
-    """Writes the gradients of one case; returns its entry of training.json and the running statistics after the step
-    in both precisions."""
+    """Writes the gradients of one case; returns its entry of training.json and the running statistics after
+    the step in both precisions."""
     chosen = slice(case['first'], case['first'] + case['count'])
     pixels, labels = cropped(photographs[chosen], case['size']), labels[chosen]
     models = {dtype: build(case['size'], dtype=dtype) for dtype in ('float32', 'float64')}
@@ -94,7 +98,8 @@ def record_gradients(case, photographs, labels, weights):
         kept = compact(name, gradient).size
         index.append({
             'name': name, 'shape': list(gradient.shape), 'offset': at, 'length': kept,
-            'norm': float(np.linalg.norm(gradient)), 'float32_error': own[name], 'float32_error_ulp': ulp[name],
+            'norm': float(np.linalg.norm(gradient)),
+            'float32_error': own[name], 'float32_error_ulp': ulp[name],
         })  # fmt: skip
         at += kept
     for dtype in models:

@@ -11,7 +11,7 @@ import {
 import { generate } from './generator.ts';
 
 describe('support: fixtures', () => {
-  it('forward: outputs tell images apart, and every recorded mistake exceeds the tolerances ten times', () => {
+  it('forward: outputs tell images apart, and every mistake exceeds the tolerances ten times', () => {
     const cases = forwardFixture();
     expect(cases.map(({ size }) => size)).to.deep.equal([299, 150, 96, 71]);
     for (const { size, spread, logits, probabilities, mistakes, float32Error, images } of cases) {

@@ -1,4 +1,5 @@
-// Typed loaders of test/fixtures: what Keras and PyTorch answered, recorded by scripts/record (see its README.md).
+// Typed loaders of test/fixtures: what Keras and PyTorch answered, recorded by scripts/record (see its
+// README.md).
 import { readFileSync } from 'node:fs';
 import {
   type Generated,
@@ -53,7 +54,7 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
   return Math.sqrt(difference / norm);
 }
 
-// ---- the network of the fixtures -----------------------------------------------------------------------------------
+// ---- the network of the fixtures ----
 
 function statisticsNames(): string[] {
   return [...xceptionShapes(10).keys()].filter((name) => /\.running_(mean|var)$/.test(name));
@@ -73,9 +74,9 @@ function splitStatistics(flat: Float32Array): Map<string, Float32Array> {
 }
 
 /**
- * The fixtures' Xception, 10 classes: generated weights with running statistics that were taken from a training-mode
- * pass over the smooth images and perturbed. `gain` multiplies the classifier's kernel: 40 in the forward fixture,
- * 1 in the training fixture.
+ * The fixtures' Xception, 10 classes: generated weights with running statistics that were taken from a
+ * training-mode pass over the smooth images and perturbed. `gain` multiplies the classifier's kernel: 40 in
+ * the forward fixture, 1 in the training fixture.
  */
 export function recordedXception({ gain }: { readonly gain: number }): Map<string, Generated> {
   const weights = xceptionWeights({ gain });
@@ -84,7 +85,7 @@ export function recordedXception({ gain }: { readonly gain: number }): Map<strin
   return weights;
 }
 
-// ---- forward -------------------------------------------------------------------------------------------------------
+// ---- forward ----
 
 /** Largest change of a probability, and of a logit relative to the largest |logit|. */
 export interface Change {
@@ -138,7 +139,7 @@ export function forwardFixture(): readonly ForwardCase[] {
   }));
 }
 
-// ---- training ------------------------------------------------------------------------------------------------------
+// ---- training ----
 
 /** 40 photographs, uint8 [40, 96, 96, 3], and their labels, int32 [40], of ten classes. */
 export function photographs(): {
@@ -166,8 +167,9 @@ export interface GradientErrors {
   /** Keras in float32 against Keras in float64. */
   readonly kerasToFloat64: number;
   /**
-   * The largest of `kerasToFloat64` over images moved by at most an ulp. One ReLU whose input lies within rounding of
-   * zero changes a gradient by a few thousandths, so a single run of Keras may be lucky; this is what it owes to luck.
+   * The largest of `kerasToFloat64` over images moved by at most an ulp. One ReLU whose input lies within
+   * rounding of zero changes a gradient by a few thousandths, so a single run of Keras may be lucky; this is
+   * what it owes to luck.
    */
   readonly kerasToFloat64Ulp: number;
 }
@@ -186,9 +188,14 @@ export interface TrainingRun {
   readonly losses_float64: readonly number[];
 }
 
-/** The gradients of one batch: the network is `recordedXception({ gain: 1 })` in training mode, without dropout. */
+/**
+ * The gradients of one batch: the network is `recordedXception({ gain: 1 })` in training mode, without
+ * dropout.
+ */
 export interface GradientCase {
-  /** `batch`: 8 photographs of 96 pixels. `pair`: 2 of 71, chosen so that rounding moves the gradients least. */
+  /**
+   * `batch`: 8 photographs of 96 pixels. `pair`: 2 of 71, chosen so that rounding moves the gradients least.
+   */
   readonly name: 'batch' | 'pair';
   /** uint8 [count, size, size, 3]. */
   readonly pixels: NpyArray<Uint8Array>;
@@ -202,14 +209,17 @@ export interface GradientCase {
   readonly gradientNorm: number;
   /** Every trainable parameter with its shape. */
   readonly parameters: ReadonlyMap<string, readonly number[]>;
-  /** Compares a gradient in our layout. Those of more than 2,048 values are compared by sketches, which tell the norm of
-   * a difference within 2.2 % (one standard deviation). Throws on an unknown name or size. */
+  /**
+   * Compares a gradient in our layout. Those of more than 2,048 values are compared by sketches, which tell
+   * the norm of a difference within 2.2 % (one standard deviation). Throws on an unknown name or size.
+   */
   compare(name: string, gradient: ArrayLike<number>): GradientErrors;
 }
 
 /**
- * Training parity: the network is `recordedXception({ gain: 1 })`, without dropout; the data are photographs() in order,
- * 8 a batch, starting over after the fifth, as x / 127.5 - 1; the loss is the mean softmax cross-entropy.
+ * Training parity: the network is `recordedXception({ gain: 1 })`, without dropout; the data are
+ * photographs() in order, 8 a batch, starting over after the fifth, as x / 127.5 - 1; the loss is the mean
+ * softmax cross-entropy.
  */
 export interface TrainingFixture {
   readonly batch: number;
@@ -218,8 +228,10 @@ export interface TrainingFixture {
   readonly gradients: readonly GradientCase[];
   /** Running statistics before the first step. */
   readonly statisticsBefore: ReadonlyMap<string, Float32Array>;
-  /** After the first step of 8 photographs (Keras, float32): 0.99 of those before and 0.01 of the batch's, variance
-   * biased. */
+  /**
+   * After the first step of 8 photographs (Keras, float32): 0.99 of those before and 0.01 of the batch's,
+   * variance biased.
+   */
   readonly statisticsAfter: ReadonlyMap<string, Float32Array>;
 }
 
@@ -310,12 +322,14 @@ function crop(
   return { shape: [count, size, size, 3], data: Uint8Array.from(Buffer.concat(rows)) };
 }
 
-/** Pixels by Keras' rule for Xception, x / 127.5 - 1, each operation rounded to float32 as in the recording. */
+/**
+ * Pixels by Keras' rule for Xception, x / 127.5 - 1, each operation rounded to float32 as in the recording.
+ */
 export function normalized(pixels: Uint8Array): Float32Array {
   return Float32Array.from(pixels, (v) => Math.fround(v / 127.5) - 1);
 }
 
-// ---- update rules --------------------------------------------------------------------------------------------------
+// ---- update rules ----
 
 interface UpdateHyperparameters {
   /** Whose rule: RMSprop's epsilon is inside the root in Keras and outside in PyTorch, and so on. */

@@ -1,4 +1,5 @@
-// The generator against its Python twin (known answers of scripts/record/known_answers.py) and the fixtures' loaders.
+// The generator against its Python twin (known answers of scripts/record/known_answers.py) and the fixtures'
+// loaders.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';

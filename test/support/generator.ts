@@ -1,5 +1,6 @@
 // The counter-based generator of test weights and images; scripts/record/common.py is its twin, bit for bit.
-// Because of it, fixtures keep only expected outputs: the 22.9 million weights are made where they are needed.
+// Because of it, fixtures keep only expected outputs: the 22.9 million weights are made where they are
+// needed.
 
 /** A tensor by value: row-major, NHWC layouts. */
 export interface Generated {
@@ -40,8 +41,8 @@ export function bits(name: string, seed: number): (i: number) => number {
 }
 
 /**
- * float32 values `offset + limit * u`, u uniform in [-1, 1) in steps of 2^-23. Every operation is rounded to float32
- * once, so the values are those of the Python twin.
+ * float32 values `offset + limit * u`, u uniform in [-1, 1) in steps of 2^-23. Every operation is rounded to
+ * float32 once, so the values are those of the Python twin.
  */
 export function generate(
   name: string,
@@ -61,9 +62,10 @@ export function generate(
 }
 
 /**
- * Count sketch of a flattened tensor (Charikar, Chen, Farach-Colton, 2002): every element is added to one of `buckets`
- * sums with a sign, both drawn from the generator. Linear; its norm is the tensor's within 1 / sqrt(2 buckets), so
- * the norm of a difference of two tensors can be told from their sketches. Element order matters, as it should.
+ * Count sketch of a flattened tensor (Charikar, Chen, Farach-Colton, 2002): every element is added to one of
+ * `buckets` sums with a sign, both drawn from the generator. Linear; its norm is the tensor's within 1 /
+ * sqrt(2 buckets), so the norm of a difference of two tensors can be told from their sketches. Element order
+ * matters, as it should.
  */
 export function sketch(name: string, values: ArrayLike<number>, buckets: number): Float64Array {
   const draw = bits(`sketch/${name}`, 0);
@@ -77,9 +79,9 @@ export function sketch(name: string, values: ArrayLike<number>, buckets: number)
 }
 
 /**
- * Smooth images, float32 [count, size, size, 3] in [-1, 1]: image i is a quadratic B-spline over (3 + i)^2 cells of
- * generated control values, so every image looks different at every size and the same at all of them. All arithmetic
- * is on integers below 2^53 with one division at the end.
+ * Smooth images, float32 [count, size, size, 3] in [-1, 1]: image i is a quadratic B-spline over (3 + i)^2
+ * cells of generated control values, so every image looks different at every size and the same at all of
+ * them. All arithmetic is on integers below 2^53 with one division at the end.
  */
 export function smoothImages(count: number, imageSize: number, seed = 1): Float32Array {
   const d = imageSize - 1;
@@ -172,14 +174,18 @@ export interface XceptionWeightsOptions {
   readonly classes?: number;
   /** Default 1. */
   readonly seed?: number;
-  /** Factor on the classifier's kernel. Default 40: an untrained network's outputs are otherwise nearly the same. */
+  /**
+   * Factor on the classifier's kernel. Default 40: an untrained network's outputs are otherwise nearly the
+   * same.
+   */
   readonly gain?: number;
 }
 
 /**
- * Weights of a whole Xception in this project's layouts. Kernels have the limits of Keras' Glorot uniform initializer
- * (a depthwise kernel counts its channels as inputs, as Keras does). The running statistics are generated too; those
- * that make the outputs tell images apart were recorded: see `recordedXception` in fixtures.ts.
+ * Weights of a whole Xception in this project's layouts. Kernels have the limits of Keras' Glorot uniform
+ * initializer (a depthwise kernel counts its channels as inputs, as Keras does). The running statistics are
+ * generated too; those that make the outputs tell images apart were recorded: see `recordedXception` in
+ * fixtures.ts.
  */
 export function xceptionWeights({
   classes = 10,

@@ -1,4 +1,5 @@
-// Writes the HDF5 files that Keras would write for given weights, after structures recorded from Keras itself.
+// Writes the HDF5 files that Keras would write for given weights, after structures recorded from Keras
+// itself.
 import { File, Group, ready } from 'h5wasm/node';
 import { readJson } from './fixtures.ts';
 import type { Generated } from './generator.ts';
@@ -13,7 +14,10 @@ export interface LayoutEntry {
 
 export type LayoutName = `${'whole_model' | 'published' | 'weights_h5'}/${'first' | 'second'}`;
 
-/** The structure of Keras' files of an Xception of 10 classes, by layout and by place among a process's models. */
+/**
+ * The structure of Keras' files of an Xception of 10 classes, by layout and by place among a process's
+ * models.
+ */
 export function kerasLayouts(): Readonly<Record<LayoutName, readonly LayoutEntry[]>> {
   return readJson<{ layouts: Record<LayoutName, LayoutEntry[]> }>('keras_layouts.json').layouts;
 }
@@ -25,7 +29,10 @@ export interface KerasDataset {
   readonly data: Float32Array;
 }
 
-/** The datasets of one of Keras' files, filled with `weights` (our names and layouts): what Keras would have written. */
+/**
+ * The datasets of one of Keras' files, filled with `weights` (our names and layouts): what Keras would have
+ * written.
+ */
 export function kerasDatasets(layout: LayoutName, weights: ReadonlyMap<string, Generated>): KerasDataset[] {
   const entries = kerasLayouts()[layout];
   const names = layout.startsWith('weights_h5') ? namesByVariable(entries) : namesByPath(entries);
@@ -107,8 +114,8 @@ function toKeras({ shape, data }: Generated): Float32Array {
 }
 
 /**
- * Writes one of Keras' files to `path`, with every group, dataset and attribute Keras writes; a long attribute (the
- * configuration of a whole model) becomes `{}`, since readers must not need it.
+ * Writes one of Keras' files to `path`, with every group, dataset and attribute Keras writes; a long
+ * attribute (the configuration of a whole model) becomes `{}`, since readers must not need it.
  */
 export async function writeKerasFile(
   path: string,
