@@ -1,8 +1,9 @@
 // Fused ops: several ops in one pass over memory. They exist only in rewritten programs (fusions.ts makes them), so they
 // have no gradient; each says which ops it stands for. A backend says which it supports.
 
-import type { Aval } from '../core/aval.ts';
-import { aval } from '../core/aval.ts';
+import { type Aval, aval, sameShape, showAval } from '../core/aval.ts';
+import { accumulatorType } from '../core/dtype.ts';
+import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { defineOp } from '../core/op.ts';
 import { type ConvAttributes, conv2dOp } from './conv2d.ts';
 import { type MaxPoolGradAttributes, maxPoolGradOp, maxPoolOp, type PoolAttributes } from './pool.ts';
@@ -23,28 +24,54 @@ const encodeDepthwise = (a: DepthwiseAttributes) => [
 
 const convolved = (x: Aval, w: Aval, a: ConvAttributes): Aval => conv2dOp.infer([x, w], a)[0] as Aval;
 
+/** The convolution's output, for one with a filter of its own for each channel. */
+function depthwiseConvolved(op: string, x: Aval, w: Aval, a: ConvAttributes): Aval {
+  const y = convolved(x, w, a);
+  if (a.groups !== x.shape[3]) {
+    throw new ArgumentError(`${op}: groups expects the ${x.shape[3]} channels of x, got ${a.groups}`);
+  }
+  return y;
+}
+
+/** Refuses a gradient that is not of the shape and type of the convolution's output. */
+function expectGradient(op: string, g: Aval, x: Aval, w: Aval, a: ConvAttributes): void {
+  const y = depthwiseConvolved(op, x, w, a);
+  if (!sameShape(g.shape, y.shape) || g.dtype !== y.dtype) {
+    throw new ShapeError(`${op}: g expects ${showAval(y)}, got ${showAval(g)}`);
+  }
+}
+
+const affinePattern = { x: 'T[...,c]', scale: 'A[c]', shift: 'A[c]' } as const;
+/** Refuses a scale and a shift that do not go with x, of the op called `name`. */
+const affineRule = (name: string) => shapeRule(name, affinePattern, () => []);
+
+const depthwiseAffineRule = affineRule('depthwiseAffine');
+const depthwiseAffineGradRule = affineRule('depthwiseAffineGrad');
+const affineMaxPoolAddRule = affineRule('affineMaxPoolAdd');
+
+/** Per-channel sums over x: [c] of the accumulator type. */
+const totals = (x: Aval): Aval => aval(x.shape.slice(-1), accumulatorType(x.dtype));
+
 /** depthwiseAffine(x, scale, shift, w) → y = conv2d(relu?(x·scale + shift), w). Padding is zero after the ReLU. */
 export const depthwiseAffineOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseAffine',
   inputs: ['x', 'scale', 'shift', 'w'],
   outputs: ['y'],
   infer: (inputs, a) => {
-    const [x, , , w] = inputs as [Aval, Aval, Aval, Aval];
-    affineRule(inputs.slice(0, 3), a);
-    return [convolved(x, w, a)];
+    const [x, scale, shift, w] = inputs as [Aval, Aval, Aval, Aval];
+    depthwiseAffineRule([x, scale, shift], a);
+    return [depthwiseConvolved('depthwiseAffine', x, w, a)];
   },
   encode: encodeDepthwise,
   vjp: none,
 });
-
-const affineRule = shapeRule('depthwiseAffine', { x: 'T[n,h,w,c]', scale: 'A[c]', shift: 'A[c]' }, () => []);
 
 /** depthwiseRelu(x, w) → y = conv2d(relu(x), w). */
 export const depthwiseReluOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseRelu',
   inputs: ['x', 'w'],
   outputs: ['y'],
-  infer: ([x, w], a) => [convolved(x as Aval, w as Aval, a)],
+  infer: ([x, w], a) => [depthwiseConvolved('depthwiseRelu', x as Aval, w as Aval, a)],
   encode: encodeDepthwise,
   vjp: none,
 });
@@ -57,7 +84,12 @@ export const depthwiseAffineGradOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseAffineGrad',
   inputs: ['g', 'x', 'scale', 'shift', 'w'],
   outputs: ['dx', 'dw', 'sumG', 'sumGX'],
-  infer: ([, x, scale, , w]) => [x as Aval, w as Aval, scale as Aval, scale as Aval],
+  infer: (inputs, a) => {
+    const [g, x, scale, shift, w] = inputs as [Aval, Aval, Aval, Aval, Aval];
+    depthwiseAffineGradRule([x, scale, shift], a);
+    expectGradient('depthwiseAffineGrad', g, x, w, a);
+    return [x, w, totals(x), totals(x)];
+  },
   encode: encodeDepthwise,
   vjp: none,
 });
@@ -70,10 +102,22 @@ export const depthwiseReluGradOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseReluGrad',
   inputs: ['g', 'x', 'w', 'residual'],
   outputs: ['dx', 'dw'],
-  infer: ([, x, w]) => [x as Aval, w as Aval],
+  inPlace: ['residual', undefined],
+  infer: (inputs, a) => {
+    const [g, x, w, residual] = inputs as [Aval, Aval, Aval, Aval];
+    expectGradient('depthwiseReluGrad', g, x, w, a);
+    depthwiseResidualRule([x, residual], a);
+    return [x, w];
+  },
   encode: encodeDepthwise,
   vjp: none,
 });
+
+const depthwiseResidualRule = shapeRule(
+  'depthwiseReluGrad',
+  { x: 'T[n,h,w,c]', residual: 'T[n,h,w,c]' },
+  () => [],
+);
 
 /** conv2dSums(x, w) → y = conv2d(x, w), and channelSums(y). */
 export const conv2dSumsOp = defineOp<ConvAttributes>()({
@@ -82,8 +126,7 @@ export const conv2dSumsOp = defineOp<ConvAttributes>()({
   outputs: ['y', 'sum', 'sumSquares'],
   infer: ([x, w], a) => {
     const y = convolved(x as Aval, w as Aval, a);
-    const channels = aval([y.shape[3] as number], y.dtype === 'f64' ? 'f64' : 'f32');
-    return [y, channels, channels];
+    return [y, totals(y), totals(y)];
   },
   encode: conv2dOp.encode,
   vjp: none,
@@ -110,9 +153,11 @@ export const affineReluOp = defineOp<object>()({
   inputs: ['x', 'scale', 'shift'],
   outputs: ['y'],
   inPlace: ['x'],
-  infer: shapeRule('affineRelu', { x: 'T[...,c]', scale: 'A[c]', shift: 'A[c]' }, ({ c }, { lead, dtype }) => [
-    aval([...lead, c], dtype),
-  ]),
+  infer: shapeRule(
+    'affineRelu',
+    { x: 'T[...,c]', scale: 'A[c]', shift: 'A[c]' },
+    ({ c }, { lead, dtype }) => [aval([...lead, c], dtype)],
+  ),
   encode: () => [],
   vjp: none,
 });
@@ -156,7 +201,16 @@ export const affineMaxPoolAddOp = defineOp<PoolAttributes>()({
   name: 'affineMaxPoolAdd',
   inputs: ['x', 'scale', 'shift', 'residual'],
   outputs: ['y', 'argmax'],
-  infer: ([x], a) => maxPoolOp.infer([x as Aval], a),
+  inPlace: ['residual', undefined],
+  infer: (inputs, a) => {
+    const [x, scale, shift, residual] = inputs as [Aval, Aval, Aval, Aval];
+    affineMaxPoolAddRule([x, scale, shift], a);
+    const [y, argmax] = maxPoolOp.infer([x], a) as [Aval, Aval];
+    if (!sameShape(residual.shape, y.shape) || residual.dtype !== y.dtype) {
+      throw new ShapeError(`affineMaxPoolAdd: residual expects ${showAval(y)}, got ${showAval(residual)}`);
+    }
+    return [y, argmax];
+  },
   encode: maxPoolOp.encode,
   vjp: none,
 });
@@ -166,10 +220,13 @@ export const maxPoolGradSumsOp = defineOp<MaxPoolGradAttributes>()({
   name: 'maxPoolGradSums',
   inputs: ['g', 'argmax', 'x'],
   outputs: ['dx', 'sumG', 'sumGX'],
-  infer: ([g, argmax, x], a) => {
-    const [dx] = maxPoolGradOp.infer([g as Aval, argmax as Aval], a) as [Aval];
-    const channels = aval([dx.shape[3] as number], (x as Aval).dtype === 'f64' ? 'f64' : 'f32');
-    return [dx, channels, channels];
+  infer: (inputs, a) => {
+    const [g, argmax, x] = inputs as [Aval, Aval, Aval];
+    const [dx] = maxPoolGradOp.infer([g, argmax], a) as [Aval];
+    if (!sameShape(x.shape, dx.shape) || x.dtype !== dx.dtype) {
+      throw new ShapeError(`maxPoolGradSums: x expects ${showAval(dx)}, got ${showAval(x)}`);
+    }
+    return [dx, totals(x), totals(x)];
   },
   encode: maxPoolGradOp.encode,
   vjp: none,

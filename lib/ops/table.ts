@@ -15,6 +15,19 @@ import {
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv2d.ts';
 import { dropoutOp } from './dropout.ts';
 import { addOp, multiplyOp, scaleOp, squareOp, subtractOp } from './elementwise.ts';
+import {
+  affineAddOp,
+  affineMaxPoolAddOp,
+  affineReluGradOp,
+  affineReluOp,
+  channelAffine2Op,
+  conv2dSumsOp,
+  depthwiseAffineGradOp,
+  depthwiseAffineOp,
+  depthwiseReluGradOp,
+  depthwiseReluOp,
+  maxPoolGradSumsOp,
+} from './fused.ts';
 import { normalizeImagesOp } from './images.ts';
 import { addBiasOp, linearInputGradOp, linearOp, linearWeightGradOp } from './linear.ts';
 import {
@@ -103,6 +116,17 @@ export const opTable = named({
   rmspropMomentumUpdate: rmspropMomentumUpdateOp,
   adamUpdate: adamUpdateOp,
   polyakUpdate: polyakUpdateOp,
+  depthwiseAffine: depthwiseAffineOp,
+  depthwiseRelu: depthwiseReluOp,
+  depthwiseAffineGrad: depthwiseAffineGradOp,
+  depthwiseReluGrad: depthwiseReluGradOp,
+  conv2dSums: conv2dSumsOp,
+  channelAffine2: channelAffine2Op,
+  affineRelu: affineReluOp,
+  affineReluGrad: affineReluGradOp,
+  affineAdd: affineAddOp,
+  affineMaxPoolAdd: affineMaxPoolAddOp,
+  maxPoolGradSums: maxPoolGradSumsOp,
 });
 
 /** Names of all ops. */

@@ -7,7 +7,8 @@
 
 namespace dw::cpu {
 
-#define DW_DECLARE_OP(code, name) extern const Op op_##name;
+// Weak: an op of the table that has no file here is nullptr, and unsupported.
+#define DW_DECLARE_OP(code, name) extern const Op op_##name __attribute__((weak));
 DW_OPS(DW_DECLARE_OP)
 #undef DW_DECLARE_OP
 

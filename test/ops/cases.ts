@@ -42,6 +42,21 @@ function convolution(random: Random, i: number) {
   };
 }
 
+/** A convolution with its own filters for every channel; `outputs` per channel. */
+function depthwise(random: Random, i: number) {
+  const { x, w, y, attributes, ...rest } = convolution(random, i);
+  const c = x.at(-1)!;
+  const outputs = c * random.whole(1, 2);
+  const relu = random.pick([true, true, false]);
+  return {
+    ...rest,
+    attributes: { ...attributes, groups: c, relu },
+    x,
+    w: [outputs, ...w.slice(1, 3), 1],
+    y: y.with(3, outputs),
+  };
+}
+
 /** A pooling window; padding stays smaller than the kernel. */
 function pooling(random: Random, i: number) {
   const kernel: Pair = [random.whole(1, 3), random.whole(1, 3)];
@@ -393,5 +408,66 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
   polyakUpdate: (random) => {
     const w = random.shape();
     return { inputs: [random.normal(w), random.normal(w), random.between(0.9, 1, [])], attributes: {} };
+  },
+
+  depthwiseAffine: (random, i) => {
+    const { x, w, attributes } = depthwise(random, i);
+    const c = x.slice(-1);
+    return { inputs: [random.normal(x), random.normal(c), random.normal(c), random.normal(w)], attributes };
+  },
+  depthwiseRelu: (random, i) => {
+    const { x, w, attributes } = depthwise(random, i);
+    return { inputs: [random.normal(x), random.normal(w)], attributes: { ...attributes, relu: true } };
+  },
+  depthwiseAffineGrad: (random, i) => {
+    const { x, w, y, attributes } = depthwise(random, i);
+    const c = x.slice(-1);
+    const inputs = [y, x, c, c, w].map((shape) => random.normal(shape));
+    return { inputs, attributes };
+  },
+  depthwiseReluGrad: (random, i) => {
+    const { x, w, y, attributes } = depthwise(random, i);
+    const inputs = [y, x, w, x].map((shape) => random.normal(shape));
+    return { inputs, attributes: { ...attributes, relu: true } };
+  },
+  conv2dSums: (random, i) => {
+    const { x, w, attributes } = convolution(random, i);
+    return { inputs: [random.normal(x), random.normal(w)], attributes };
+  },
+  channelAffine2: (random) => {
+    const x = channels(random);
+    const c = x.slice(-1);
+    return { inputs: [x, x, c, c, c].map((shape) => random.normal(shape)), attributes: {} };
+  },
+  affineRelu: (random) => {
+    const x = channels(random);
+    const c = x.slice(-1);
+    return { inputs: [x, c, c].map((shape) => random.normal(shape)), attributes: {} };
+  },
+  affineReluGrad: (random) => {
+    const x = channels(random);
+    const c = x.slice(-1);
+    return { inputs: [x, x, c, c].map((shape) => random.normal(shape)), attributes: {} };
+  },
+  affineAdd: (random) => {
+    const x = channels(random);
+    const c = x.slice(-1);
+    return { inputs: [x, c, c, x].map((shape) => random.normal(shape)), attributes: {} };
+  },
+  affineMaxPoolAdd: (random, i) => {
+    const { x, y, attributes } = pooling(random, i);
+    const c = x.slice(-1);
+    // Scales of both signs, away from 0, so that rounding never changes which element is the largest.
+    const inputs = [random.distinct(x), random.awayFromZero(c), random.normal(c), random.normal(y)];
+    return { inputs, attributes };
+  },
+  maxPoolGradSums: (random, i) => {
+    const { x, y, size, attributes } = pooling(random, i);
+    const [top, , left] = attributes.padding;
+    const tap = top * attributes.kernel[1] + left; // as in maxPoolGrad
+    return {
+      inputs: [random.normal(y), random.wholes(y, 'u8', tap, tap), random.normal(x)],
+      attributes: { ...attributes, size },
+    };
   },
 };

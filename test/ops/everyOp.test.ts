@@ -32,10 +32,15 @@ describe('the list of ops', () => {
 
   it('encodes the attributes that the native header names', () => {
     const table = header.slice(header.indexOf('#define DW_OPS(X)'));
-    // `  [window, groups]` before X(code, name); `window` is six numbers, `shape...` any number.
+    // `  [window, groups]` before X(code, name); `window` is six numbers, `conv`
+    // nine, `shape...` any number.
     for (const [, comment, name] of table.matchAll(/((?:(?!X\().)*)X\(\d+, (\w+)\)/gs)) {
       const attributes =
-        / {2}\[([^\]]+)\]/.exec(comment!)?.[1]?.replace('window', '1,2,3,4,5,6').split(',') ?? [];
+        / {2}\[([^\]]+)\]/
+          .exec(comment!)?.[1]
+          ?.replace('conv', 'window,1,2,3')
+          .replace('window', '1,2,3,4,5,6')
+          .split(',') ?? [];
       const op = allOps[name as OpName];
       const { length } = op.encode(cases[name as OpName](new Random(name!), 0).attributes);
       const open = attributes.filter((attribute) => attribute.includes('...')).length;

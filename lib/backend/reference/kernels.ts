@@ -4,6 +4,7 @@ import { batchNormKernels } from './batchNorm.ts';
 import { conv2dKernels } from './conv2d.ts';
 import { dropoutKernels } from './dropout.ts';
 import { elementwiseKernels } from './elementwise.ts';
+import { fusedKernels } from './fused.ts';
 import { imagesKernels } from './images.ts';
 import type { Kernel } from './kernel.ts';
 import { linearKernels } from './linear.ts';
@@ -24,5 +25,6 @@ export const kernels: ReadonlyMap<string, Kernel> = new Map(
     ...lossKernels,
     ...imagesKernels,
     ...updateKernels,
+    ...fusedKernels,
   }),
 );

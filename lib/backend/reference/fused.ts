@@ -1,0 +1,109 @@
+// Fused ops, by running the ops that they stand for one after the other. What those would leave in memory is rounded to
+// its type here too, so that a rewritten program gives the same bits as before.
+
+import type { Aval } from '../../core/aval.ts';
+import { batchNormKernels } from './batchNorm.ts';
+import { conv2dKernels } from './conv2d.ts';
+import { elementwiseKernels } from './elementwise.ts';
+import { type Kernel, type Operand, zeroed } from './kernel.ts';
+import { poolKernels } from './pool.ts';
+
+const { conv2d, conv2dInputGrad, conv2dWeightGrad } = conv2dKernels;
+const { channelSums, channelAffine, channelMultiply, channelGradSums } = batchNormKernels;
+const { add, relu, reluGrad } = elementwiseKernels;
+const { maxPool, maxPoolGrad } = poolKernels;
+
+/** Numbers of a convolution at the start of a depthwise op's attributes; `relu` follows. */
+const convolutionLength = 9;
+
+const split = (attributes: readonly number[]) => ({
+  convolution: attributes.slice(0, convolutionLength),
+  hasRelu: attributes[convolutionLength] === 1,
+});
+
+/** The one output of a kernel, of a given shape and type. */
+function made(
+  kernel: Kernel,
+  inputs: readonly Operand[],
+  like: Aval,
+  attributes: readonly number[] = [],
+): Operand {
+  const y = zeroed(like);
+  kernel(inputs, [y], attributes);
+  return y;
+}
+
+const depthwiseAffine: Kernel = ([x, scale, shift, w], outputs, attributes) => {
+  const { convolution, hasRelu } = split(attributes);
+  const a = made(channelAffine, [x!, scale!, shift!], x!);
+  conv2d([hasRelu ? made(relu, [a], a) : a, w!], outputs, convolution);
+};
+
+const depthwiseRelu: Kernel = ([x, w], outputs, attributes) => {
+  conv2d([made(relu, [x!], x!), w!], outputs, split(attributes).convolution);
+};
+
+const depthwiseAffineGrad: Kernel = ([g, x, scale, shift, w], [dx, dw, sumG, sumGX], attributes) => {
+  const { convolution, hasRelu } = split(attributes);
+  const a = made(channelAffine, [x!, scale!, shift!], x!);
+  const activated = hasRelu ? made(relu, [a], a) : a;
+  if (hasRelu) reluGrad([made(conv2dInputGrad, [g!, w!], x!, convolution), activated], [dx!], []);
+  else conv2dInputGrad([g!, w!], [dx!], convolution);
+  conv2dWeightGrad([activated, g!], [dw!], convolution);
+  channelGradSums([dx!, x!], [sumG!, sumGX!], []);
+};
+
+const depthwiseReluGrad: Kernel = ([g, x, w, residual], [dx, dw], attributes) => {
+  const { convolution } = split(attributes);
+  const activated = made(relu, [x!], x!);
+  const masked = made(reluGrad, [made(conv2dInputGrad, [g!, w!], x!, convolution), activated], x!);
+  add([residual!, masked], [dx!], []);
+  conv2dWeightGrad([activated, g!], [dw!], convolution);
+};
+
+const conv2dSums: Kernel = (inputs, [y, sum, sumSquares], attributes) => {
+  conv2d(inputs, [y!], attributes);
+  channelSums([y!], [sum!, sumSquares!], []);
+};
+
+const channelAffine2: Kernel = ([a, b, p, q, r], outputs) => {
+  add([made(channelMultiply, [a!, p!], a!), made(channelAffine, [b!, q!, r!], b!)], outputs, []);
+};
+
+const affineRelu: Kernel = ([x, scale, shift], outputs) => {
+  relu([made(channelAffine, [x!, scale!, shift!], x!)], outputs, []);
+};
+
+const affineReluGrad: Kernel = ([g, x, scale, shift], [dx, sumG, sumGX]) => {
+  reluGrad([g!, made(channelAffine, [x!, scale!, shift!], x!)], [dx!], []);
+  channelGradSums([dx!, x!], [sumG!, sumGX!], []);
+};
+
+const affineAdd: Kernel = ([x, scale, shift, residual], outputs) => {
+  add([made(channelAffine, [x!, scale!, shift!], x!), residual!], outputs, []);
+};
+
+const affineMaxPoolAdd: Kernel = ([x, scale, shift, residual], [y, argmax], attributes) => {
+  const pooled = zeroed(y!);
+  maxPool([made(channelAffine, [x!, scale!, shift!], x!)], [pooled, argmax!], attributes);
+  add([pooled, residual!], [y!], []);
+};
+
+const maxPoolGradSums: Kernel = ([g, argmax, x], [dx, sumG, sumGX], attributes) => {
+  maxPoolGrad([g!, argmax!], [dx!], attributes);
+  channelGradSums([dx!, x!], [sumG!, sumGX!], []);
+};
+
+export const fusedKernels = {
+  depthwiseAffine,
+  depthwiseRelu,
+  depthwiseAffineGrad,
+  depthwiseReluGrad,
+  conv2dSums,
+  channelAffine2,
+  affineRelu,
+  affineReluGrad,
+  affineAdd,
+  affineMaxPoolAdd,
+  maxPoolGradSums,
+};
