@@ -1,0 +1,125 @@
+// Training parity with Keras: ten losses, every gradient and the running statistics of one step, on recorded values.
+
+import { expect } from 'chai';
+import type { Backend } from '../../lib/backend/backend.ts';
+import { createClassifier } from '../../lib/classify/load.ts';
+import { scope } from '../../lib/core/scope.ts';
+import { valueAndGrad } from '../../lib/core/tape.ts';
+import { type Tensor, tensor } from '../../lib/core/tensor.ts';
+import { arrays } from '../../lib/data/index.ts';
+import { ForwardContext } from '../../lib/nn/index.ts';
+import { ops } from '../../lib/ops/index.ts';
+import { constant, rmsprop, sgd } from '../../lib/optim/index.ts';
+import { Trainer } from '../../lib/train/index.ts';
+import { devices } from '../support/devices.ts';
+import {
+  photographs,
+  recordedXception,
+  relativeError,
+  type TrainingRun,
+  trainingFixture,
+} from '../support/fixtures.ts';
+
+function network(backend: Backend) {
+  const model = createClassifier('xception', { classes: 10, dropout: 0, size: 96 });
+  model.loadWeights(recordedXception({ gain: 1 }));
+  return model.to(backend);
+}
+
+const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+
+for (const backend of devices) {
+  describe(`training parity with Keras on ${backend.name}`, function () {
+    this.timeout(600_000);
+    const fixture = trainingFixture();
+    const { images, labels } = photographs();
+    const optimizer = (run: TrainingRun) =>
+      run.rule === 'sgd'
+        ? sgd({ momentum: run.momentum })
+        : rmsprop({ rho: run.rho as number, momentum: run.momentum, epsilon: run.epsilon as number });
+
+    for (const mode of ['compiled', 'eager'] as const) {
+      for (const run of fixture.runs) {
+        it(`gives Keras' ten losses, ${mode}: ${run.rule}, lr ${run.lr}, momentum ${run.momentum}`, async () => {
+          const model = network(backend);
+          const losses: number[] = [];
+          const trainer = new Trainer(model, {
+            device: backend.name,
+            optimizer: optimizer(run),
+            schedule: constant(run.lr),
+            batchSize: fixture.batch,
+            shuffle: false,
+            polyak: 0,
+            mode,
+          });
+          await trainer.fit(arrays(images, labels.data), {
+            steps: fixture.steps,
+            onStep: ({ loss }) => losses.push(loss),
+          });
+          model.dispose();
+          expect(losses.length).to.equal(10);
+          expect(Math.abs(losses[0]! / run.losses[0]! - 1), 'the first loss').to.be.at.most(1e-6);
+          losses.forEach((loss, i) => {
+            expect(Math.abs(loss / run.losses[i]! - 1), `loss ${i + 1}`).to.be.at.most(2e-3);
+          });
+        });
+      }
+    }
+
+    for (const recorded of fixture.gradients) {
+      const { name: caseName, pixels, labels: classes } = recorded;
+      it(`gives Keras' gradients of every parameter, ${caseName} of ${classes.length}`, async () => {
+        const model = network(backend);
+        const parameters = model.network.trainableParameters();
+        const context = new ForwardContext({ training: true });
+        const { value, grads } = scope(() => {
+          const x = tensor(pixels.data, pixels.shape, { backend });
+          const y = tensor(classes, [classes.length], { backend });
+          const loss = () => ops.mean(ops.softmaxCrossEntropy(model.logits(x, context), y));
+          const taken = valueAndGrad(loss, [...parameters.values()])();
+          return { value: taken.value, grads: taken.grads };
+        });
+        expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(1e-6);
+        value.dispose();
+
+        const toKeras: number[] = [];
+        const ours: number[] = [];
+        const theirs: number[] = [];
+        let i = 0;
+        for (const name of parameters.keys()) {
+          const gradient = grads[i++] as Tensor;
+          const errors = recorded.compare(name, await gradient.data());
+          gradient.dispose();
+          toKeras.push(errors.toKeras);
+          ours.push(errors.toFloat64);
+          theirs.push(errors.kerasToFloat64Ulp);
+          expect(errors.toKeras, name).to.be.at.most(caseName === 'pair' ? 2e-3 : 2e-2);
+        }
+        expect(toKeras.length).to.equal(recorded.parameters.size);
+        expect(median(toKeras), 'median distance from Keras').to.be.at.most(1e-3);
+        // No further from a float64 computation than twice Keras' own float32 is.
+        expect(Math.max(...ours)).to.be.at.most(2 * Math.max(...theirs));
+        expect(median(ours)).to.be.at.most(2 * median(theirs));
+        if (process.env.PARITY_FIGURES !== undefined) {
+          console.log({
+            toKeras: [median(toKeras), Math.max(...toKeras)],
+            ours: [median(ours), Math.max(...ours)],
+          });
+          console.log({ kerasToFloat64: [median(theirs), Math.max(...theirs)] });
+        }
+
+        if (caseName === 'batch') {
+          const statistics = model.network.statistics();
+          expect(statistics.size).to.equal(fixture.statisticsAfter.size);
+          for (const [name, after] of fixture.statisticsAfter) {
+            const got = (await statistics.get(name)?.data()) as Float32Array;
+            const before = fixture.statisticsBefore.get(name) as Float32Array;
+            expect(relativeError(got, after), name).to.be.at.most(1e-4);
+            expect(relativeError(before, after), `${name} moved`).to.be.greaterThan(1e-4);
+          }
+        }
+        model.dispose();
+      });
+    }
+  });
+}
