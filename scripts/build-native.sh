@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the native code into build/Release (or, with --sanitize, an AddressSanitizer build into build/sanitize/Release).
+# Builds the native code into build/Release; with --sanitize for AddressSanitizer, into build/sanitize/Release.
 # Quick when nothing has changed. Installs nothing: says what is missing and how to get it.
 #
 #   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built
@@ -31,10 +31,11 @@ need() { # <what> <package> <test...>
     packages+=("$package")
   fi
 }
-need "a C++ compiler with C++17 (g++ 9 or later)" g++ bash -c 'echo "int main(){}" | g++ -std=c++17 -x c++ -fsyntax-only -'
+compiles() { echo "$1" | g++ -std=c++17 -x c++ -fsyntax-only -; }
+need "a C++ compiler with C++17 (g++ 9 or later)" g++ compiles 'int main() {}'
 need "cmake" cmake command -v cmake
 need "make or ninja" make bash -c 'command -v ninja || command -v make'
-need "oneDNN's headers (dnnl.h) and library" libdnnl-dev bash -c 'echo "#include <dnnl.h>" | g++ -x c++ -fsyntax-only -'
+need "oneDNN's headers (dnnl.h) and library" libdnnl-dev compiles '#include <dnnl.h>'
 if [ ${#packages[@]} -gt 0 ]; then
   sudo=""
   [ "$(id -u)" = 0 ] || sudo="sudo "
@@ -64,10 +65,11 @@ fi
 flags="sanitize=$sanitize"
 stamp="$out/built-with"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$flags" ] && [ -f "$out/Release/depthwise.node" ] &&
-  [ -z "$(find CMakeLists.txt native scripts/build-native.sh package-lock.json -newer "$stamp" -print -quit)" ]; then
+  [ -z "$(find CMakeLists.txt native scripts/build-native.sh -newer "$stamp" -print -quit)" ]; then
   say "$out/Release is up to date"
 else
-  options=(--out "$out" --config Release --log-level warn --parallel "$(nproc)" "--CDDEPTHWISE_SANITIZE=$sanitize")
+  options=(--out "$out" --config Release --log-level warn --parallel "$(nproc)")
+  options+=("--CDDEPTHWISE_SANITIZE=$sanitize")
   if command -v ccache >/dev/null; then options+=(--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   say "building into $out/Release (a minute or two the first time)"
   started=$SECONDS
@@ -86,7 +88,7 @@ exec 9>&-  # tests may run side by side
 
 if $run_tests; then
   if [ -n "$sanitize" ]; then
-    # Node itself is not instrumented: the sanitizer comes first in the process, and V8's own leaks are not ours.
+    # Node is not instrumented: the sanitizer has to come first in the process. V8's own leaks are not ours.
     DEPTHWISE_NATIVE_DIR="$PWD/$out/Release" \
       LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
       ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \

@@ -27,8 +27,8 @@ export interface NativeMemory {
 }
 
 /**
- * Every function throws an Error with a `code` (`ARGUMENT`, `UNSUPPORTED`, `OUT_OF_MEMORY`, `DEVICE`, `DISPOSED`,
- * `LOAD`, `INTERNAL`) on a wrong argument, a stale handle or a failure; none ever ends the process.
+ * Every function throws an Error with a `code` (`ARGUMENT`, `UNSUPPORTED`, `OUT_OF_MEMORY`, `DEVICE`,
+ * `DISPOSED`, `LOAD`, `INTERNAL`) on a wrong argument, a stale handle or a failure; none ends the process.
  */
 export interface NativeAddon {
   /** Op names with their codes, of native/include/depthwise_ops.h. */

@@ -1,5 +1,5 @@
-// Finds and loads the native module: local build first, then the platform's package. If there is none, the error says
-// why for each place and what to do.
+// Finds and loads the native module: local build first, then the platform's package. If there is none, the
+// error says why for each place and what to do.
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -116,7 +116,8 @@ function explain(misses: readonly string[], folder: string | undefined): string 
     } else if (published.includes(platform())) {
       fixes.push(
         'Install again with optional dependencies: npm install --include=optional depthwise',
-        `In a lock file made on another platform, add this one: npm install --os=${process.platform} --cpu=${process.arch} depthwise`,
+        `In a lock file made on another platform, add this one: npm install --os=${process.platform} ` +
+          `--cpu=${process.arch} depthwise`,
       );
     }
     if (process.platform === 'linux') {

@@ -35,8 +35,8 @@ export interface NativeOptions {
 }
 
 /**
- * Opens a device of a native backend. Throws LoadError where the native module or the plug-in cannot be loaded, and
- * DeviceError where the device cannot be opened.
+ * Opens a device of a native backend. Throws LoadError where the native module or the plug-in cannot be
+ * loaded, and DeviceError where the device cannot be opened.
  */
 export function openNative(kind: NativeKind, options: NativeOptions = {}): NativeBackend {
   const { addon } = loadAddon();
@@ -63,7 +63,12 @@ export class NativeBackend implements Backend {
     this.#addon = addon;
     this.#codes = new Map(Object.entries(addon.opTable()));
     this.#device = translated(() => addon.openDevice(path, options));
-    this.details = facts(translated(() => addon.describe(this.#device)));
+    try {
+      this.details = facts(translated(() => addon.describe(this.#device)));
+    } catch (error) {
+      addon.closeDevice(this.#device);
+      throw error;
+    }
   }
 
   supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support {

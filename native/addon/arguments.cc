@@ -55,7 +55,8 @@ uint64_t Arguments::wholeOf(const Napi::Value& value, const char* name) const {
   if (!value.IsNumber()) refuse(name, "a whole number", value);
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= 0 && number <= kLargest) || number != std::floor(number)) {
-    fail(FailureKind::Argument, "%s: expected a whole number from 0 to 2^52 for %s, got %g", function_, name, number);
+    fail(FailureKind::Argument, "%s: expected a whole number from 0 to 2^52 for %s, got %g", function_, name,
+         number);
   }
   return static_cast<uint64_t>(number);
 }

@@ -1,4 +1,4 @@
-// Decoding of JavaScript arguments: each is checked, and named in the error where it is not what it should be.
+// Decoding of JavaScript arguments: each is checked, and named in the error where it is wrong.
 #ifndef DEPTHWISE_ADDON_ARGUMENTS_H
 #define DEPTHWISE_ADDON_ARGUMENTS_H
 

@@ -23,7 +23,7 @@ class Instance::Pending : public Completion {
 
   void done(SharedFailure result) override {
     failure_ = std::move(result);
-    // Fails only where the environment is gone. Then nobody is waiting, and nothing of it may be touched any more.
+    // Fails only where the environment is gone: nobody is waiting, and nothing of it may be touched.
     instance_.settler_.NonBlockingCall(this);
   }
 
@@ -60,8 +60,8 @@ Instance::Instance(Napi::Env env) {
   settler_ = Settler::New(env, "depthwise", 0, 1, this);
   // Idle devices do not keep the process alive; pending promises do.
   settler_.Unref(env);
-  // Hooks run last in, first out: after this one comes Node's own for the function above, so that no stream thread
-  // calls it when it is gone.
+  // Hooks run last in, first out: after this one comes Node's own for the function above, so that no stream
+  // thread calls it when it is gone.
   napi_add_env_cleanup_hook(env, &Instance::cleanUp, this);
 }
 

@@ -1,4 +1,4 @@
-// What the addon keeps per environment (main thread or worker): its devices, and the way back from stream threads.
+// What the addon keeps per environment (main thread, worker): devices, and the way back from stream threads.
 #ifndef DEPTHWISE_ADDON_INSTANCE_H
 #define DEPTHWISE_ADDON_INSTANCE_H
 
@@ -24,8 +24,8 @@ class Instance {
 
   HandleTable<Device>& devices() { return devices_; }
 
-  // A promise, and the completion that settles it: with `bytes`, or undefined where that is empty. While it is pending
-  // the process stays alive.
+  // A promise, and the completion that settles it: with `bytes`, or undefined where that is empty. While it
+  // is pending the process stays alive.
   std::unique_ptr<Completion> promise(Napi::Env env, Napi::ArrayBuffer bytes, Napi::Value* promise);
 
  private:

@@ -1,5 +1,5 @@
-// The native module: every export decodes its arguments, makes one call of the runtime and encodes the result.
-// It knows nothing of shapes or of what an op means.
+// The native module: every export decodes its arguments, makes one call of the runtime and encodes the
+// result. It knows nothing of shapes or of what an op means.
 #include <napi.h>
 
 #include <new>
@@ -11,13 +11,13 @@ namespace dw {
 
 namespace {
 
-// Uint8Array(s) that reads fill. Throws OutOfMemory instead of V8's RangeError.
+// Memory for a read to fill. Throws OutOfMemory instead of V8's RangeError.
 Napi::ArrayBuffer newBytes(Napi::Env env, uint64_t bytes) {
   try {
     return Napi::ArrayBuffer::New(env, static_cast<size_t>(bytes));
   } catch (const Napi::Error&) {
-    Failure failure(FailureKind::OutOfMemory,
-                    text("read: no memory for an array of %llu bytes", static_cast<unsigned long long>(bytes)));
+    Failure failure(FailureKind::OutOfMemory, text("read: no memory for an array of %llu bytes",
+                                                   static_cast<unsigned long long>(bytes)));
     failure.requested = bytes;
     throw failure;
   }
@@ -36,8 +36,7 @@ Napi::Value opTable(const Arguments& arguments) {
   return table;
 }
 
-// openDevice(path, { ordinal?, threads?, deterministic?, allowTf32?, libraryFolder?, memoryLimit?, uncached? })
-//   -> device
+// openDevice(path, options) -> device, with the options of NativeDeviceOptions in lib/backend/addon.ts
 Napi::Value openDevice(const Arguments& arguments) {
   const std::string path = arguments.string(0, "path");
   const DeviceOptions options = arguments.deviceOptions(1, "options");
@@ -174,12 +173,23 @@ struct Export {
 };
 
 constexpr Export kExports[] = {
-    {"opTable", 0, opTable},   {"openDevice", 2, openDevice}, {"closeDevice", 1, closeDevice},
-    {"describe", 1, describe}, {"supports", 2, supports},     {"allocate", 2, allocate},
-    {"retain", 2, retain},     {"release", 2, release},       {"write", 3, write},
-    {"read", 3, read},         {"readSync", 3, readSync},     {"prepare", 2, prepare},
-    {"run", 4, run},           {"forget", 2, forget},         {"sync", 1, sync},
-    {"syncBlocking", 1, syncBlocking}, {"memory", 1, memory},
+    {"opTable", 0, opTable},
+    {"openDevice", 2, openDevice},
+    {"closeDevice", 1, closeDevice},
+    {"describe", 1, describe},
+    {"supports", 2, supports},
+    {"allocate", 2, allocate},
+    {"retain", 2, retain},
+    {"release", 2, release},
+    {"write", 3, write},
+    {"read", 3, read},
+    {"readSync", 3, readSync},
+    {"prepare", 2, prepare},
+    {"run", 4, run},
+    {"forget", 2, forget},
+    {"sync", 1, sync},
+    {"syncBlocking", 1, syncBlocking},
+    {"memory", 1, memory},
 };
 
 // The one place where C++ exceptions become JavaScript's.

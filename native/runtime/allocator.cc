@@ -15,15 +15,15 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kKiB = 1024;
 constexpr size_t kMiB = kKiB * kKiB;
-constexpr size_t kSmallest = kMiB;            // blocks up to this size share small segments
-constexpr size_t kSmallSegment = 2 * kMiB;    // a huge page
-constexpr size_t kLargeSegment = 20 * kMiB;   // for blocks up to half of it; larger ones get segments of their own
+constexpr size_t kSmallest = kMiB;           // blocks up to this size share small segments
+constexpr size_t kSmallSegment = 2 * kMiB;   // a huge page
+constexpr size_t kLargeSegment = 20 * kMiB;  // for blocks up to half of it; others get segments of their own
 constexpr size_t kSegmentRounding = 2 * kMiB;
-constexpr size_t kLargeRemainder = kMiB;      // a rest below this stays with its block
+constexpr size_t kLargeRemainder = kMiB;  // a rest below this stays with its block
 
 size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Tells AddressSanitizer that the rest of an allocation, beyond what was asked for, is out of bounds, or no longer.
+// Tells AddressSanitizer that an allocation beyond what was asked for is out of bounds, or no longer.
 void fence([[maybe_unused]] char* pointer, [[maybe_unused]] size_t bytes, [[maybe_unused]] size_t size) {
 #ifdef __SANITIZE_ADDRESS__
   __asan_poison_memory_region(pointer + bytes, size - bytes);
@@ -56,7 +56,7 @@ Allocator::~Allocator() {
 }
 
 Allocator::Block* Allocator::allocate(size_t bytes, Usage usage, uint64_t completed,
-                                       const std::function<void()>& drain) {
+                                      const std::function<void()>& drain) {
   const size_t size = roundUp(std::max<size_t>(bytes, 1), kAlignment);
   const bool small = size <= kSmallest;
   const size_t segment = caching_ ? segmentFor(size) : size;
@@ -151,7 +151,7 @@ Allocator::Block* Allocator::takeFresh(size_t segment, bool small) {
 Allocator::Block* Allocator::use(Block* block, size_t size, Usage usage) {
   const size_t rest = block->size - size;
   if (rest >= (block->small ? kAlignment : kLargeRemainder)) {
-    auto* remainder = new Block{block->pointer + size, rest,  block->usage, true,
+    auto* remainder = new Block{block->pointer + size, rest,           block->usage, true,
                                 block->small,          block->lastUse, block,        block->next};
     if (block->next != nullptr) block->next->previous = remainder;
     block->next = remainder;
@@ -223,12 +223,13 @@ void Allocator::outOfMemory(size_t bytes) const {
   for (const FreeBlocks* freeBlocks : {&freeSmall_, &freeLarge_}) {
     if (!freeBlocks->empty()) largest = std::max(largest, (*freeBlocks->rbegin())->size);
   }
-  Failure failure(FailureKind::OutOfMemory,
-                  text("out of memory: %zu bytes requested; %llu in buffers, %llu in programs, %llu free but in pieces "
-                       "of at most %zu%s",
-                       bytes, static_cast<unsigned long long>(live_), static_cast<unsigned long long>(arena_),
-                       static_cast<unsigned long long>(cached()), largest,
-                       limit_ ? text(", limit %llu", static_cast<unsigned long long>(limit_)).c_str() : ""));
+  Failure failure(
+      FailureKind::OutOfMemory,
+      text("out of memory: %zu bytes requested; %llu in buffers, %llu in programs, %llu free but in pieces "
+           "of at most %zu%s",
+           bytes, static_cast<unsigned long long>(live_), static_cast<unsigned long long>(arena_),
+           static_cast<unsigned long long>(cached()), largest,
+           limit_ ? text(", limit %llu", static_cast<unsigned long long>(limit_)).c_str() : ""));
   failure.requested = bytes;
   failure.free = backendFree_ + cached();
   failure.largest = std::max<uint64_t>(largest, backendLargest_);

@@ -9,7 +9,7 @@ namespace dw {
 
 namespace {
 
-// Empty, for the callee to fill. Only the fields that are read: `dw_error` is a kilobyte, and launches are frequent.
+// Empty, for the callee to fill. Not zeroed: `dw_error` is a kilobyte, and launches are frequent.
 struct EmptyError : dw_error {
   EmptyError() {
     message[0] = '\0';
@@ -24,20 +24,23 @@ const dw_backend& loadBackend(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = dlerror();
-    fail(FailureKind::Load, "cannot load the backend %s: %s", path.c_str(), reason ? reason : "unknown reason");
+    fail(FailureKind::Load, "cannot load the backend %s: %s", path.c_str(),
+         reason ? reason : "unknown reason");
   }
   const auto entry = reinterpret_cast<dw_backend_entry_function>(dlsym(library, DW_BACKEND_ENTRY));
   if (entry == nullptr) {
-    fail(FailureKind::Load, "%s is not a depthwise backend: it has no symbol %s", path.c_str(), DW_BACKEND_ENTRY);
+    fail(FailureKind::Load, "%s is not a depthwise backend: it has no symbol %s", path.c_str(),
+         DW_BACKEND_ENTRY);
   }
   const dw_backend* api = entry(DW_ABI_VERSION);
   if (api == nullptr || api->abi_version != DW_ABI_VERSION) {
-    fail(FailureKind::Load, "%s speaks another version of the backend interface (expected %u%s): rebuild both",
-         path.c_str(), DW_ABI_VERSION, api ? text(", got %u", api->abi_version).c_str() : "");
+    fail(FailureKind::Load,
+         "%s speaks another version of the backend interface (expected %u%s): rebuild both", path.c_str(),
+         DW_ABI_VERSION, api ? text(", got %u", api->abi_version).c_str() : "");
   }
-  const bool complete = api->name && api->open && api->close && api->describe && api->allocate && api->release &&
-                        api->upload && api->download && api->copy && api->supports && api->prepare && api->launch &&
-                        api->destroy && api->synchronize;
+  const bool complete = api->name && api->open && api->close && api->describe && api->allocate &&
+                        api->release && api->upload && api->download && api->copy && api->supports &&
+                        api->prepare && api->launch && api->destroy && api->synchronize;
   if (!complete) fail(FailureKind::Load, "%s lacks functions that every backend must have", path.c_str());
   return *api;
 }
@@ -99,7 +102,8 @@ dw_kernel* BackendDevice::prepare(const dw_node& node, size_t& workspace) {
   return kernel;
 }
 
-void BackendDevice::launch(dw_kernel* kernel, const void* const* inputs, void* const* outputs, void* workspace) {
+void BackendDevice::launch(dw_kernel* kernel, const void* const* inputs, void* const* outputs,
+                           void* workspace) {
   EmptyError error;
   check(api_.launch(device_, kernel, inputs, outputs, workspace, &error), error, "launch");
 }

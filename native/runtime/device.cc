@@ -48,7 +48,11 @@ class ReadTask : public Task {
  public:
   ReadTask(BackendDevice& device, std::shared_ptr<Buffer> buffer, void* target, size_t bytes,
            std::unique_ptr<Completion> completion)
-      : device_(device), buffer_(std::move(buffer)), target_(target), bytes_(bytes), completion_(std::move(completion)) {}
+      : device_(device),
+        buffer_(std::move(buffer)),
+        target_(target),
+        bytes_(bytes),
+        completion_(std::move(completion)) {}
   void execute(Stream& stream) override {
     SharedFailure failure = stream.errors().take();
     if (failure == nullptr) failure = buffer_->failure;
@@ -72,14 +76,16 @@ class ReadTask : public Task {
 
 class RunTask : public Task {
  public:
-  RunTask(BackendDevice& device, KernelCache& kernels, Workspace& workspace, std::shared_ptr<PreparedProgram> program,
-          std::vector<std::shared_ptr<Buffer>> buffers)
+  RunTask(BackendDevice& device, KernelCache& kernels, Workspace& workspace,
+          std::shared_ptr<PreparedProgram> program, std::vector<std::shared_ptr<Buffer>> buffers)
       : device_(device),
         kernels_(kernels),
         workspace_(workspace),
         program_(std::move(program)),
         buffers_(std::move(buffers)) {}
-  void execute(Stream& stream) override { program_->execute(stream, device_, kernels_, workspace_, buffers_); }
+  void execute(Stream& stream) override {
+    program_->execute(stream, device_, kernels_, workspace_, buffers_);
+  }
 
  private:
   BackendDevice& device_;
@@ -174,7 +180,8 @@ ProgramCode Device::decodeSupported(const std::vector<double>& payload) {
     try {
       backend_.supports(code.node(instruction));
     } catch (Failure& failure) {
-      failure.message = text("%s on %s: %s", opName(instruction.op), backend_.name(), failure.message.c_str());
+      failure.message =
+          text("%s on %s: %s", opName(instruction.op), backend_.name(), failure.message.c_str());
       throw;
     }
   }
@@ -212,7 +219,8 @@ void Device::release(uint64_t handle) {
 void Device::write(uint64_t handle, const void* data, uint64_t bytes) {
   const std::shared_ptr<Buffer>& buffer = buffers_.get(handle);
   if (bytes > buffer->bytes) {
-    fail(FailureKind::Argument, "write: %llu bytes into a buffer of %llu", shown(bytes), shown(buffer->bytes));
+    fail(FailureKind::Argument, "write: %llu bytes into a buffer of %llu", shown(bytes),
+         shown(buffer->bytes));
   }
   stream_.push(std::make_unique<WriteTask>(backend_, buffer, data, bytes));
 }
@@ -226,7 +234,8 @@ void Device::checkRead(uint64_t handle, uint64_t bytes) const {
 
 void Device::read(uint64_t handle, void* target, uint64_t bytes, std::unique_ptr<Completion> completion) {
   checkRead(handle, bytes);
-  stream_.push(std::make_unique<ReadTask>(backend_, buffers_.get(handle), target, bytes, std::move(completion)));
+  stream_.push(
+      std::make_unique<ReadTask>(backend_, buffers_.get(handle), target, bytes, std::move(completion)));
 }
 
 void Device::readBlocking(uint64_t handle, void* target, uint64_t bytes) {
@@ -254,8 +263,8 @@ const std::shared_ptr<Buffer>& Device::operand(const PreparedProgram& program, c
   const std::shared_ptr<Buffer>& buffer = buffers_.get(handle);
   const uint64_t needed = program.code().values[value].bytes;
   if (buffer->bytes < needed) {
-    fail(FailureKind::Argument, "run: %s %zu needs %llu bytes, its buffer has %llu", kind, index, shown(needed),
-         shown(buffer->bytes));
+    fail(FailureKind::Argument, "run: %s %zu needs %llu bytes, its buffer has %llu", kind, index,
+         shown(needed), shown(buffer->bytes));
   }
   return buffer;
 }
@@ -264,8 +273,8 @@ void Device::run(uint64_t handle, const std::vector<uint64_t>& inputs, const std
   const std::shared_ptr<PreparedProgram>& program = programs_.get(handle);
   const ProgramCode& code = program->code();
   if (inputs.size() != code.inputs.size() || outputs.size() != code.outputs.size()) {
-    fail(FailureKind::Argument, "run: the program takes %zu inputs and %zu outputs, got %zu and %zu", code.inputs.size(),
-         code.outputs.size(), inputs.size(), outputs.size());
+    fail(FailureKind::Argument, "run: the program takes %zu inputs and %zu outputs, got %zu and %zu",
+         code.inputs.size(), code.outputs.size(), inputs.size(), outputs.size());
   }
   std::vector<std::shared_ptr<Buffer>> buffers;
   buffers.reserve(inputs.size() + outputs.size());
@@ -275,7 +284,8 @@ void Device::run(uint64_t handle, const std::vector<uint64_t>& inputs, const std
   runs_ += 1;
   for (size_t i = 0; i < outputs.size(); i += 1) {
     buffers.push_back(operand(*program, "output", i, code.outputs[i].value, outputs[i]));
-    if (buffers.back()->stamp == runs_) fail(FailureKind::Argument, "run: output %zu has the buffer of another", i);
+    if (buffers.back()->stamp == runs_)
+      fail(FailureKind::Argument, "run: output %zu has the buffer of another", i);
     buffers.back()->stamp = runs_;
   }
   stream_.push(std::make_unique<RunTask>(backend_, kernels_, workspace_, program, std::move(buffers)));

@@ -1,7 +1,7 @@
 // A device: a backend's device with its stream, memory, kernels and handles. The runtime's whole interface.
 //
-// All members are called on one thread, the queueing thread, and return without waiting for the device unless they say
-// so. Whatever is wrong with an argument is thrown before anything is queued.
+// All members are called on one thread, the queueing thread, and return without waiting for the device unless
+// they say so. Whatever is wrong with an argument is thrown before anything is queued.
 #ifndef DEPTHWISE_RUNTIME_DEVICE_H
 #define DEPTHWISE_RUNTIME_DEVICE_H
 
@@ -35,8 +35,8 @@ struct DeviceMemory : MemoryFigures {
   uint64_t buffers = 0;
 };
 
-// Called on the stream thread when an operation is done, with its failure or null. Destroyed without a call where the
-// device is abandoned first, then on the queueing thread.
+// Called on the stream thread when an operation is done, with its failure or null. Destroyed without a call
+// where the device is abandoned first, then on the queueing thread.
 class Completion {
  public:
   virtual ~Completion() = default;
@@ -60,16 +60,17 @@ class Device {
   void retain(uint64_t buffer);
   void release(uint64_t buffer);
 
-  // Copies `bytes` from `data` before it returns. Waits while too many bytes of earlier writes are still queued.
+  // Copies `bytes` from `data` before it returns. Waits while too many bytes of earlier writes are queued.
   void write(uint64_t buffer, const void* data, uint64_t bytes);
-  // Copies `bytes` to `target`, which lives until `completion` is called. A kept failure goes to the completion.
+  // Copies `bytes` to `target`, which lives until `completion` is called, with a kept failure too.
   void read(uint64_t buffer, void* target, uint64_t bytes, std::unique_ptr<Completion> completion);
   // Throws unless `bytes` can be read from the buffer.
   void checkRead(uint64_t buffer, uint64_t bytes) const;
   // Waits for the bytes; throws a kept failure.
   void readBlocking(uint64_t buffer, void* target, uint64_t bytes);
 
-  // Decodes, asks the backend for support and allocates the arena. Kernels are prepared on the stream by the first run.
+  // Decodes, asks the backend for support and allocates the arena. Kernels are prepared on the stream by the
+  // first run.
   double prepare(const std::vector<double>& payload);
   void run(uint64_t program, const std::vector<uint64_t>& inputs, const std::vector<uint64_t>& outputs);
   void forget(uint64_t program);
@@ -84,8 +85,8 @@ class Device {
 
  private:
   ProgramCode decodeSupported(const std::vector<double>& payload);
-  const std::shared_ptr<Buffer>& operand(const PreparedProgram& program, const char* kind, size_t index, uint32_t value,
-                                         uint64_t handle) const;
+  const std::shared_ptr<Buffer>& operand(const PreparedProgram& program, const char* kind, size_t index,
+                                         uint32_t value, uint64_t handle) const;
   void drain();
 
   BackendDevice backend_;

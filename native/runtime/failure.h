@@ -1,4 +1,4 @@
-// What goes wrong inside the runtime: one exception type, turned into a typed error by whoever faces the caller.
+// What goes wrong inside the runtime: one exception type; whoever faces the caller makes it a typed error.
 #ifndef DEPTHWISE_RUNTIME_FAILURE_H
 #define DEPTHWISE_RUNTIME_FAILURE_H
 

@@ -1,4 +1,4 @@
-// Handles: numbers that JavaScript holds in place of pointers. A stale or invented one is refused, never followed.
+// Handles: numbers that JavaScript holds in place of pointers. Stale and invented ones are refused.
 #ifndef DEPTHWISE_RUNTIME_HANDLE_TABLE_H
 #define DEPTHWISE_RUNTIME_HANDLE_TABLE_H
 
@@ -12,9 +12,9 @@
 
 namespace dw {
 
-// A handle is generation * 2^22 + index, below 2^52, so that a double holds it exactly. A slot's generation rises with
-// each use and the slot is retired when it runs out. Tables start at different generations, so that a handle of one
-// device is refused by another. For one thread.
+// A handle is generation * 2^22 + index, below 2^52, so that a double holds it exactly. A slot's generation
+// rises with each use and the slot is retired when it runs out. Tables start at different generations, so
+// that a handle of one device is refused by another. For one thread.
 template <typename T>
 class HandleTable {
  public:
@@ -40,7 +40,8 @@ class HandleTable {
 
   const std::shared_ptr<T>& get(uint64_t handle) const {
     const uint64_t index = handle % kSlots;
-    if (index >= slots_.size() || slots_[index].value == nullptr || slots_[index].generation != handle / kSlots) {
+    if (index >= slots_.size() || slots_[index].value == nullptr ||
+        slots_[index].generation != handle / kSlots) {
       fail(FailureKind::Disposed, "%s: handle %llu is stale, or of another device", noun_,
            static_cast<unsigned long long>(handle));
     }

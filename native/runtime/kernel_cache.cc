@@ -8,7 +8,9 @@ namespace {
 // Everything by which nodes differ, as bytes.
 std::string keyOf(const dw_node& node) {
   std::string key;
-  const auto append = [&](const void* data, size_t bytes) { key.append(static_cast<const char*>(data), bytes); };
+  const auto append = [&](const void* data, size_t bytes) {
+    key.append(static_cast<const char*>(data), bytes);
+  };
   const uint32_t counts[] = {node.op, node.n_inputs, node.n_outputs, node.n_attributes};
   append(counts, sizeof counts);
   const auto appendAvals = [&](const dw_aval* avals, uint32_t count) {

@@ -1,5 +1,5 @@
-// Prepared kernels, shared by all programs of a device and kept by use; and the scratch memory of their launches.
-// Both belong to the stream thread.
+// Prepared kernels, shared by all programs of a device and kept by use; and the scratch memory of their
+// launches. Both belong to the stream thread.
 #ifndef DEPTHWISE_RUNTIME_KERNEL_CACHE_H
 #define DEPTHWISE_RUNTIME_KERNEL_CACHE_H
 
@@ -17,7 +17,9 @@ namespace dw {
 
 class Kernel {
  public:
-  Kernel(BackendDevice& device, const dw_node& node) : device_(device) { handle_ = device.prepare(node, workspace_); }
+  Kernel(BackendDevice& device, const dw_node& node) : device_(device) {
+    handle_ = device.prepare(node, workspace_);
+  }
   ~Kernel() { device_.destroy(handle_); }
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;

@@ -1,11 +1,12 @@
-// Execution of a prepared program: addresses patched, kernels launched in order, failures kept with the outputs.
+// Execution of a prepared program: addresses patched, kernels launched in order, failures kept with outputs.
 #include "program.h"
 
 #include <algorithm>
 
 namespace dw {
 
-PreparedProgram::PreparedProgram(ProgramCode code, Allocator::Block* arena) : code_(std::move(code)), arena_(arena) {
+PreparedProgram::PreparedProgram(ProgramCode code, Allocator::Block* arena)
+    : code_(std::move(code)), arena_(arena) {
   char* const base = arena_ != nullptr ? arena_->pointer : nullptr;
   pointers_.reserve(code_.operands.size());
   for (uint32_t position = 0; position < code_.operands.size(); position += 1) {
@@ -16,8 +17,8 @@ PreparedProgram::PreparedProgram(ProgramCode code, Allocator::Block* arena) : co
   }
 }
 
-void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache& kernels, Workspace& workspace,
-                              const std::vector<std::shared_ptr<Buffer>>& buffers) {
+void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache& kernels,
+                              Workspace& workspace, const std::vector<std::shared_ptr<Buffer>>& buffers) {
   const size_t inputs = code_.inputs.size();
   uint32_t started = ProgramCode::kNone;
   try {
@@ -47,7 +48,8 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
     for (size_t i = 0; i < code_.outputs.size(); i += 1) {
       const ProgramCode::Output& output = code_.outputs[i];
       const Buffer& target = *buffers[inputs + i];
-      if (output.copyFrom == ProgramCode::kNone || buffers[output.copyFrom]->pointer == target.pointer) continue;
+      if (output.copyFrom == ProgramCode::kNone || buffers[output.copyFrom]->pointer == target.pointer)
+        continue;
       device.copy(target.pointer, buffers[output.copyFrom]->pointer, code_.values[output.value].bytes);
     }
     for (size_t i = inputs; i < buffers.size(); i += 1) buffers[i]->failure = nullptr;
@@ -68,11 +70,11 @@ void PreparedProgram::resolve(KernelCache& kernels) {
   resolved_ = true;
 }
 
-// After a failure: outputs made before the instruction that failed are results; its own are not, nor are those that
-// would have come after it, except where the output is an input updated in place, which keeps what it had.
-// `started` is the last instruction begun, kNone where there was none.
-void PreparedProgram::markFailed(const std::vector<std::shared_ptr<Buffer>>& buffers, const SharedFailure& failure,
-                                 uint32_t started) {
+// After a failure: outputs made before the instruction that failed are results; its own are not, nor are
+// those that would have come after it, except where the output is an input updated in place, which keeps what
+// it had. `started` is the last instruction begun, kNone where there was none.
+void PreparedProgram::markFailed(const std::vector<std::shared_ptr<Buffer>>& buffers,
+                                 const SharedFailure& failure, uint32_t started) {
   const auto firstOutput = buffers.begin() + static_cast<std::ptrdiff_t>(code_.inputs.size());
   for (size_t i = 0; i < code_.outputs.size(); i += 1) {
     const ProgramCode::Output& output = code_.outputs[i];

@@ -16,15 +16,15 @@ namespace dw {
 // No tensor, arena or buffer is larger: 128 TiB, what an x86-64 process can address.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
-// A reference-counted block of device memory as JavaScript knows it. `references` and `stamp` belong to the queueing
-// thread, `failure` to the stream thread.
+// A reference-counted block of device memory as JavaScript knows it. `references` and `stamp` belong to the
+// queueing thread, `failure` to the stream thread.
 struct Buffer {
   Allocator::Block* block = nullptr;
   void* pointer = nullptr;
   uint64_t bytes = 0;
   uint32_t references = 1;
   uint64_t stamp = 0;
-  // Set where the run that should have filled this buffer failed or was skipped: what is in it is not a result.
+  // Set where the run that should have filled this buffer failed or was skipped: it holds no result.
   SharedFailure failure;
 };
 
@@ -48,7 +48,8 @@ struct ProgramCode {
   struct Output {
     uint32_t value;
     uint32_t producer;  // index of the instruction that makes it; kNone for an input passed through
-    uint32_t copyFrom;  // external that holds it already (an input, or the same output earlier); kNone: made here
+    uint32_t
+        copyFrom;  // external that holds it already (an input, or the same output earlier); kNone: made here
   };
 
   std::vector<Value> values;
@@ -95,7 +96,8 @@ class PreparedProgram {
   Allocator::Block* arena_;  // nullptr where the program needs none
   std::vector<void*> pointers_;
   std::vector<Patch> patches_;
-  std::vector<std::shared_ptr<Kernel>> kernels_;  // one per instruction; null where there is nothing to compute
+  std::vector<std::shared_ptr<Kernel>>
+      kernels_;  // one per instruction; null where there is nothing to compute
   size_t workspaceBytes_ = 0;
   bool resolved_ = false;
 };

@@ -11,9 +11,11 @@ constexpr double kPayloadVersion = 1;
 
 uint64_t bytesPerElement(dw_dtype dtype) {
   switch (dtype) {
-    case DW_F32: case DW_I32: return 4;
+    case DW_F32:
+    case DW_I32: return 4;
     case DW_F64: return 8;
-    case DW_F16: case DW_BF16: return 2;
+    case DW_F16:
+    case DW_BF16: return 2;
     case DW_U8: return 1;
   }
   return 0;
@@ -30,9 +32,10 @@ class Reader {
   }
   uint64_t whole(const char* what, uint64_t from, uint64_t to) {
     const double number = next(what);
-    if (!(number >= static_cast<double>(from) && number <= static_cast<double>(to)) || number != std::floor(number)) {
-      fail(FailureKind::Argument, "program: %s is %g at %zu, expected a whole number from %llu to %llu", what, number,
-           at_ - 1, static_cast<unsigned long long>(from), static_cast<unsigned long long>(to));
+    if (!(number >= static_cast<double>(from) && number <= static_cast<double>(to)) ||
+        number != std::floor(number)) {
+      fail(FailureKind::Argument, "program: %s is %g at %zu, expected a whole number from %llu to %llu", what,
+           number, at_ - 1, static_cast<unsigned long long>(from), static_cast<unsigned long long>(to));
     }
     return static_cast<uint64_t>(number);
   }
@@ -84,7 +87,8 @@ class Decoder {
       value.aval.dims[axis] = static_cast<int64_t>(extent);
       empty = empty || extent == 0;
       // Extents beside an extent of 0 are bounded too: backends multiply some of them.
-      if (extent != 0 && (__builtin_mul_overflow(value.bytes, extent, &value.bytes) || value.bytes > kMaxBytes)) {
+      if (extent != 0 &&
+          (__builtin_mul_overflow(value.bytes, extent, &value.bytes) || value.bytes > kMaxBytes)) {
         fail(FailureKind::Argument, "program: value %%%zu is larger than %llu bytes", code_.values.size(),
              static_cast<unsigned long long>(kMaxBytes));
       }
@@ -94,9 +98,11 @@ class Decoder {
     value.offset = kNoOffset;
     const double offset = reader_.next("an offset");
     if (offset != -1) {
-      const bool good = offset >= 0 && offset <= static_cast<double>(code_.arenaBytes) && std::fmod(offset, 64) == 0;
+      const bool good =
+          offset >= 0 && offset <= static_cast<double>(code_.arenaBytes) && std::fmod(offset, 64) == 0;
       if (!good || value.bytes > code_.arenaBytes - static_cast<uint64_t>(offset)) {
-        fail(FailureKind::Argument, "program: value %%%zu of %llu bytes at %g does not lie in the arena of %llu bytes",
+        fail(FailureKind::Argument,
+             "program: value %%%zu of %llu bytes at %g does not lie in the arena of %llu bytes",
              code_.values.size(), static_cast<unsigned long long>(value.bytes), offset,
              static_cast<unsigned long long>(code_.arenaBytes));
       }
@@ -112,7 +118,8 @@ class Decoder {
 
   void makeExternal(uint32_t id, uint32_t external) {
     if (code_.values[id].offset != kNoOffset) {
-      fail(FailureKind::Argument, "program: value %%%u comes with each run and has a place in the arena too", id);
+      fail(FailureKind::Argument, "program: value %%%u comes with each run and has a place in the arena too",
+           id);
     }
     code_.values[id].external = external;
   }
@@ -140,7 +147,8 @@ class Decoder {
     const uint32_t id = valueId(what);
     const ProgramCode::Value& value = code_.values[id];
     if (value.external == ProgramCode::kNone && value.offset == kNoOffset) {
-      fail(FailureKind::Argument, "program: value %%%u of instruction %u has no place in the arena", id, instruction);
+      fail(FailureKind::Argument, "program: value %%%u of instruction %u has no place in the arena", id,
+           instruction);
     }
     code_.operands.push_back(id);
     code_.avals.push_back(value.aval);
@@ -162,7 +170,8 @@ class Decoder {
     if (instruction.outputs == 0) fail(FailureKind::Argument, "program: instruction %u makes nothing", at);
     for (uint32_t i = 0; i < instruction.inputs; i += 1) {
       const uint32_t id = operand("an operand", at);
-      if (!made_[id]) fail(FailureKind::Argument, "program: instruction %u uses %%%u before it is made", at, id);
+      if (!made_[id])
+        fail(FailureKind::Argument, "program: instruction %u uses %%%u before it is made", at, id);
     }
     instruction.empty = true;
     for (uint32_t i = 0; i < instruction.outputs; i += 1) {
@@ -172,13 +181,15 @@ class Decoder {
       producers_[id] = at;
       instruction.empty = instruction.empty && code_.values[id].bytes == 0;
     }
-    for (uint32_t i = 0; i < instruction.attributes; i += 1) code_.attributes.push_back(reader_.next("an attribute"));
+    for (uint32_t i = 0; i < instruction.attributes; i += 1)
+      code_.attributes.push_back(reader_.next("an attribute"));
     code_.instructions.push_back(instruction);
   }
 
   void finishOutputs() {
     for (ProgramCode::Output& output : code_.outputs) {
-      if (!made_[output.value]) fail(FailureKind::Argument, "program: output %%%u is never made", output.value);
+      if (!made_[output.value])
+        fail(FailureKind::Argument, "program: output %%%u is never made", output.value);
       output.producer = producers_[output.value];
     }
   }
@@ -202,8 +213,7 @@ ProgramCode decodeProgram(const std::vector<double>& payload) {
 const char* opName(dw_op op) {
   switch (op) {
 #define DW_OP_NAME(code, name) \
-  case DW_OP_##name:           \
-    return #name;
+  case DW_OP_##name: return #name;
     DW_OPS(DW_OP_NAME)
 #undef DW_OP_NAME
   }

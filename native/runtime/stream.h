@@ -1,4 +1,4 @@
-// An in-order stream: one thread that runs tasks in the order in which they were queued, and keeps the first error.
+// An in-order stream: one thread that runs tasks in the order of queueing, and keeps the first error.
 #ifndef DEPTHWISE_RUNTIME_STREAM_H
 #define DEPTHWISE_RUNTIME_STREAM_H
 
@@ -17,7 +17,8 @@ namespace dw {
 
 using SharedFailure = std::shared_ptr<const Failure>;
 
-// The error slot. It belongs to the stream thread. While it is full, runs are skipped; the next read or sync empties it.
+// The error slot. It belongs to the stream thread. While it is full, runs are skipped; the next read or sync
+// empties it.
 class ErrorSlot {
  public:
   const SharedFailure& peek() const { return first_; }
@@ -32,7 +33,7 @@ class ErrorSlot {
 
 class Stream;
 
-// Work for a stream. What it throws goes to the error slot. Destroyed without having run if the stream stops first.
+// Work for a stream. What it throws goes to the error slot. Destroyed without a run if the stream stops first.
 class Task {
  public:
   virtual ~Task() = default;
@@ -43,8 +44,8 @@ class Task {
 
 class Stream {
  public:
-  // How far the queueing thread may run ahead before `push` waits: enough that an eager loop never feels it, little
-  // enough that a loop that never reads cannot fill the host's memory.
+  // How far the queueing thread may run ahead before `push` waits: enough that an eager loop never feels it,
+  // little enough that a loop that never reads cannot fill the host's memory.
   static constexpr size_t kMaxTasks = 10000;
   static constexpr size_t kMaxStagedBytes = size_t{256} << 20;
 
@@ -57,7 +58,7 @@ class Stream {
   void push(std::unique_ptr<Task> task);
   // Returns when everything queued has been done.
   void wait();
-  // Lets the running task end, drops the others, ends the thread. Runs in progress see `stopping` and cut short.
+  // Lets the running task end, drops the others, ends the thread. A run in progress sees `stopping` and cuts short.
   void stop();
 
   // Tickets count tasks: of the last one queued, and of the last one done.

@@ -67,7 +67,8 @@ void close(dw_device* device) {
 }
 
 dw_status describe(dw_device* device, char* json, size_t capacity, dw_error*) {
-  std::snprintf(json, capacity, "{\"library\": \"none\", \"kernels\": %d, \"simulated\": true}", device->kernels.load());
+  std::snprintf(json, capacity, "{\"library\": \"none\", \"kernels\": %d, \"simulated\": true}",
+                device->kernels.load());
   return DW_OK;
 }
 
@@ -98,13 +99,21 @@ dw_status copyBytes(dw_device*, void* to, const void* from, size_t bytes, dw_err
 dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
   uint32_t inputs = 1;
   switch (node->op) {
-    case DW_OP_fill: case DW_OP_sum: case DW_OP_pad: inputs = 0; break;
+    case DW_OP_fill:
+    case DW_OP_sum:
+    case DW_OP_pad: inputs = 0; break;
     case DW_OP_add: inputs = 2; break;
-    case DW_OP_scale: case DW_OP_reshape: case DW_OP_square: case DW_OP_relu: case DW_OP_sigmoid: case DW_OP_elu: break;
+    case DW_OP_scale:
+    case DW_OP_reshape:
+    case DW_OP_square:
+    case DW_OP_relu:
+    case DW_OP_sigmoid:
+    case DW_OP_elu: break;
     default: return refuse(error, DW_UNSUPPORTED, "the fake backend knows few ops");
   }
   if (node->op == DW_OP_sum && node->n_inputs == 1) inputs = 1;
-  if (node->n_inputs != inputs || node->n_outputs != 1) return refuse(error, DW_INVALID, "wrong number of operands");
+  if (node->n_inputs != inputs || node->n_outputs != 1)
+    return refuse(error, DW_INVALID, "wrong number of operands");
   const bool needsAttribute = node->op == DW_OP_scale || node->op == DW_OP_square || node->op == DW_OP_elu;
   if (node->n_attributes < (node->op == DW_OP_fill ? 2u : needsAttribute ? 1u : 0u)) {
     return refuse(error, DW_INVALID, "too few attributes");
@@ -116,7 +125,8 @@ dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
       return refuse(error, DW_INVALID, "operands of different sizes");
     }
   }
-  if (node->op == DW_OP_sum && elements(node->outputs[0]) == 0) return refuse(error, DW_INVALID, "no room for the sum");
+  if (node->op == DW_OP_sum && elements(node->outputs[0]) == 0)
+    return refuse(error, DW_INVALID, "no room for the sum");
   if (node->op == DW_OP_elu && !(node->attributes[0] >= 0 && node->attributes[0] <= 1e12)) {
     return refuse(error, DW_INVALID, "elu: not a workspace");
   }
@@ -126,7 +136,8 @@ dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
   return DW_OK;
 }
 
-dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace, dw_error* error) {
+dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace,
+                  dw_error* error) {
   if (node->op == DW_OP_sigmoid) return refuse(error, DW_UNSUPPORTED, "sigmoid: no algorithm after all");
   *kernel = new dw_kernel{node->op, elements(node->outputs[0]), 0, 0};
   if (node->n_attributes > 0) (*kernel)->attribute = node->attributes[0];
@@ -136,8 +147,8 @@ dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, si
   return DW_OK;
 }
 
-dw_status launch(dw_device* device, dw_kernel* kernel, const void* const* inputs, void* const* outputs, void* workspace,
-                 dw_error* error) {
+dw_status launch(dw_device* device, dw_kernel* kernel, const void* const* inputs, void* const* outputs,
+                 void* workspace, dw_error* error) {
   const auto* a = static_cast<const float*>(inputs[0]);
   auto* y = static_cast<float*>(outputs[0]);
   device->launches += 1;
@@ -162,12 +173,8 @@ dw_status launch(dw_device* device, dw_kernel* kernel, const void* const* inputs
       std::memset(workspace, 0x5a, static_cast<size_t>(kernel->attribute));
       std::memmove(y, a, kernel->elements * sizeof(float));
       break;
-    case DW_OP_pad:
-      y[kernel->elements] = 1;
-      break;
-    case DW_OP_sum:
-      y[0] = device->launches;
-      break;
+    case DW_OP_pad: y[kernel->elements] = 1; break;
+    case DW_OP_sum: y[0] = device->launches; break;
     default:
       if (y != a) std::memmove(y, a, kernel->elements * sizeof(float));
   }
@@ -182,8 +189,8 @@ void destroy(dw_device* device, dw_kernel* kernel) {
 dw_status synchronize(dw_device*, dw_error*) { return DW_OK; }
 
 constexpr dw_backend kBackend = {
-    DW_ABI_VERSION, "fake", open, close, describe, allocate, release, copyBytes, copyBytes, copyBytes,
-    supports, prepare, launch, destroy, synchronize, nullptr, nullptr,
+    DW_ABI_VERSION, "fake",   open,    close,  describe, allocate,    release, copyBytes, copyBytes,
+    copyBytes,      supports, prepare, launch, destroy,  synchronize, nullptr, nullptr,
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The native boundary: whatever JavaScript passes, the answer is a result or a typed error, and the process lives.
+// The native boundary: whatever JavaScript passes, it gets a result or a typed error, and the process lives.
 
 import { expect } from 'chai';
 import {
@@ -20,7 +20,7 @@ const functions = new Map<string, AnyFunction>(
   Object.entries(addon).map(([name, value]) => [name, value as AnyFunction]),
 );
 
-/** Valid arguments of every export for a device with the buffers x and y and the program p; `D` is the device. */
+/** Valid arguments of every export, for a device with the buffers x and y and the program p. */
 const validArguments = (device: number, x: number, y: number, p: number): Record<string, unknown[]> => ({
   opTable: [],
   openDevice: [fakePath, {}],

@@ -1,5 +1,5 @@
-// Random changes to the nodes of every op on the CPU: refused or computed, never a crash. Memory errors show in the
-// AddressSanitizer build (scripts/build-native.sh --sanitize --test), where every buffer has memory of its own.
+// Random changes to the nodes of every op on the CPU: refused or computed, never a crash. Memory errors show
+// in the AddressSanitizer build (scripts/build-native.sh --sanitize --test), with `uncached`.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -80,7 +80,8 @@ describe('native fuzz on the CPU', () => {
     if (!/asan/.test(process.env.LD_PRELOAD ?? '')) this.skip();
     const { status, output } = await runProcess(`
       const device = addon.openDevice(fakePath, { uncached: true });
-      const pad = addon.prepare(device, Float64Array.of(1, 1, 0, 1, 1, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0));
+      const payload = Float64Array.of(1, 1, 0, 1, 1, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0);
+      const pad = addon.prepare(device, payload);
       addon.run(device, pad, [], [addon.allocate(device, 12)]);
       addon.syncBlocking(device);`);
     expect(status).not.to.equal(0);

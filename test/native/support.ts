@@ -13,7 +13,7 @@ export const addonPath = join(folder, 'depthwise.node');
 
 export const codes = addon.opTable();
 
-/** Opens a device of the fake backend for one test body and closes it after; `threads` are its MiB of memory. */
+/** Opens a device of the fake backend for one test body and closes it; `threads` are its MiB of memory. */
 export async function withFake(
   body: (device: number) => void | Promise<void>,
   options: NativeDeviceOptions = {},
@@ -109,12 +109,14 @@ export async function codeOf(call: () => unknown): Promise<string> {
   }
 }
 
-/** Runs CommonJS code in a process of its own, with the addon as `addon` and the fake plug-in's path as `fakePath`. */
+/** Runs CommonJS code in a process of its own, where `addon` and `fakePath` are what they are here. */
 export function runProcess(
   code: string,
 ): Promise<{ status: number | string; output: string; seconds: number }> {
   const started = performance.now();
-  const script = `const addon = require(${JSON.stringify(addonPath)}); const fakePath = ${JSON.stringify(fakePath)};\n${code}`;
+  const script = `const addon = require(${JSON.stringify(addonPath)});
+    const fakePath = ${JSON.stringify(fakePath)};
+    ${code}`;
   return new Promise((resolve) => {
     execFile(process.execPath, ['-e', script], { timeout: 60000 }, (error, stdout, stderr) => {
       const status = error === null ? 0 : (error.signal ?? error.code ?? 'unknown');

@@ -8,14 +8,15 @@ import { addonPath, fakePath, runProcess } from './support.ts';
 const prelude = `
   const codes = addon.opTable();
   const device = addon.openDevice(fakePath, {});
-  const single = (op, attribute) => addon.prepare(device, Float64Array.of(1, 2, 1, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1,
-    codes[op], 1, 1, 1, 0, 1, attribute));
+  const single = (op, attribute) => addon.prepare(device, Float64Array.of(
+    1, 2, 1, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, codes[op], 1, 1, 1, 0, 1, attribute));
   const x = addon.allocate(device, 4);
   addon.write(device, x, new Uint8Array(Float32Array.of(1).buffer));
 `;
 
 function worker(code: string): Worker {
-  const head = `const addon = require(${JSON.stringify(addonPath)}); const fakePath = ${JSON.stringify(fakePath)};
+  const head = `const addon = require(${JSON.stringify(addonPath)});
+    const fakePath = ${JSON.stringify(fakePath)};
     const { parentPort } = require('node:worker_threads');`;
   return new Worker(`${head}${prelude}${code}`, { eval: true, execArgv: [] });
 }
@@ -81,7 +82,9 @@ describe('native threads', () => {
       const triple = single('scale', 3);
       parentPort.postMessage('go');
       for (;;) {
-        try { addon.run(device, triple, [x], [x]); addon.read(device, x, 4); addon.readSync(device, x + 1, 4); } catch {}
+        addon.run(device, triple, [x], [x]);
+        addon.read(device, x, 4);
+        try { addon.readSync(device, x + 1, 4); } catch {}
         addon.forget(device, single('scale', 2));
         addon.release(device, addon.allocate(device, 100));
         addon.describe(device);
