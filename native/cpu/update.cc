@@ -57,6 +57,7 @@ KernelPointer prepareMomentum(dw_device& device, const Node& node) {
 KernelPointer prepareRmsprop(dw_device& device, const Node& node) {
   UpdateRule rule = {};
   rule.rho = number(node, 0);
+  rule.restOfRho = static_cast<float>(1 - node.attribute(0));
   rule.epsilon = number(node, 1);
   rule.epsilonOutside = node.attribute(2) != 0;
   rule.weightDecay = number(node, 3);
@@ -73,6 +74,7 @@ KernelPointer prepareRmsprop(dw_device& device, const Node& node) {
 KernelPointer prepareRmspropMomentum(dw_device& device, const Node& node) {
   UpdateRule rule = {};
   rule.rho = number(node, 0);
+  rule.restOfRho = static_cast<float>(1 - node.attribute(0));
   rule.momentum = number(node, 1);
   rule.epsilon = number(node, 2);
   rule.epsilonOutside = node.attribute(3) != 0;
@@ -90,8 +92,8 @@ KernelPointer prepareRmspropMomentum(dw_device& device, const Node& node) {
 
 KernelPointer prepareAdam(dw_device& device, const Node& node) {
   UpdateRule rule = {};
-  rule.beta1 = number(node, 0);
-  rule.beta2 = number(node, 1);
+  rule.restOfBeta1 = static_cast<float>(1 - node.attribute(0));
+  rule.restOfBeta2 = static_cast<float>(1 - node.attribute(1));
   rule.epsilon = number(node, 2);
   rule.weightDecay = number(node, 3);
   const double beta1 = node.attribute(0), beta2 = node.attribute(1);

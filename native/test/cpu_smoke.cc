@@ -301,7 +301,7 @@ void testErrors(plugin::Plugin& plugin) {
   expect(status({DW_OP_relu, {wide}, {wide}, {}}) == DW_UNSUPPORTED, "f64 is unsupported");
   expect(status({DW_OP_add, {shape({3}), shape({4})}, {shape({3})}, {}}) == DW_INVALID, "shapes that differ");
   expect(status({DW_OP_relu, {}, {shape({3})}, {}}) == DW_INVALID, "a missing input");
-  expect(status({static_cast<dw_op>(999), {}, {}, {}}) == DW_UNSUPPORTED, "an unknown op");
+  expect(status({999, {}, {}, {}}) == DW_UNSUPPORTED, "an unknown op");
   void* pointer = nullptr;
   expect(plugin.api->allocate(plugin.device, size_t{1} << 50, &pointer, &plugin.error) == DW_OUT_OF_MEMORY &&
              plugin.error.requested == size_t{1} << 50 && plugin.error.free > 0,

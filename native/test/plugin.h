@@ -40,12 +40,12 @@ inline dw_aval shape(std::initializer_list<int64_t> dims, dw_dtype dtype = DW_F3
 
 // A node with storage of its own.
 struct Node {
-  dw_op op;
+  uint32_t op;  // dw_op, or a number that is none
   std::vector<dw_aval> inputs, outputs;
   std::vector<double> attributes;
 
   dw_node view() const {
-    return {static_cast<uint32_t>(op),
+    return {op,
             static_cast<uint32_t>(inputs.size()),
             static_cast<uint32_t>(outputs.size()),
             static_cast<uint32_t>(attributes.size()),

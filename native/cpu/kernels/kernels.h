@@ -16,9 +16,11 @@ struct PoolShape {
   bool countPadding;
 };
 
-// The scalars of an update rule; each rule reads its own.
+// The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come rounded from
+// f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
 struct UpdateRule {
-  float learningRate, weightDecay, momentum, rho, epsilon, beta1, beta2;
+  float learningRate, weightDecay, momentum, epsilon;
+  float rho, restOfRho, restOfBeta1, restOfBeta2;
   bool nesterov, epsilonOutside;
 };
 

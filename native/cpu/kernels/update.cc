@@ -23,7 +23,7 @@ void momentumUpdate(const UpdateRule& r, const float* w, const float* g, const f
 
 void rmspropUpdate(const UpdateRule& r, const float* w, const float* g, const float* v, float* newW, float* newV,
                    int64_t n) {
-  const float rate = r.learningRate, decay = r.weightDecay, rho = r.rho, rest = 1.0f - r.rho;
+  const float rate = r.learningRate, decay = r.weightDecay, rho = r.rho, rest = r.restOfRho;
   const float inside = r.epsilonOutside ? 0.0f : r.epsilon, outside = r.epsilonOutside ? r.epsilon : 0.0f;
   DW_VECTORIZE for (int64_t i = 0; i < n; i++) {
     const float weight = w[i], gradient = g[i] + decay * weight;
@@ -35,7 +35,7 @@ void rmspropUpdate(const UpdateRule& r, const float* w, const float* g, const fl
 
 void rmspropMomentumUpdate(const UpdateRule& r, const float* w, const float* g, const float* v, const float* m,
                            float* newW, float* newV, float* newM, int64_t n) {
-  const float decay = r.weightDecay, rho = r.rho, rest = 1.0f - r.rho, momentum = r.momentum;
+  const float decay = r.weightDecay, rho = r.rho, rest = r.restOfRho, momentum = r.momentum;
   const float inside = r.epsilonOutside ? 0.0f : r.epsilon, outside = r.epsilonOutside ? r.epsilon : 0.0f;
   // The learning rate enters the momentum in TensorFlow's form, and the weight in PyTorch's.
   const float early = r.epsilonOutside ? 1.0f : r.learningRate, late = r.epsilonOutside ? r.learningRate : 1.0f;
@@ -53,7 +53,7 @@ void rmspropMomentumUpdate(const UpdateRule& r, const float* w, const float* g, 
 void adamUpdate(const UpdateRule& r, const float* w, const float* g, const float* m, const float* v, float* newW,
                 float* newM, float* newV, int64_t n) {
   const float rate = r.learningRate, decay = r.weightDecay, epsilon = r.epsilon;
-  const float rest1 = 1.0f - r.beta1, rest2 = 1.0f - r.beta2;
+  const float rest1 = r.restOfBeta1, rest2 = r.restOfBeta2;
   DW_VECTORIZE for (int64_t i = 0; i < n; i++) {
     const float weight = w[i], gradient = g[i] + decay * weight;
     const float first = m[i] + rest1 * (gradient - m[i]);
