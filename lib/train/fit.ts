@@ -1,14 +1,13 @@
 // One training in progress: the loop over steps and epochs. At most two steps are queued at a time, their losses are read
 // without blocking, and the next batch is decoded meanwhile.
 
-import type { Classifier } from '../classify/classifier.ts';
-import { ArgumentError, DataError, NonFiniteLossError } from '../core/errors.ts';
+import { DataError, NonFiniteLossError } from '../core/errors.ts';
 import type { Batch } from '../data/batch.ts';
-import { checkInteger } from '../data/batch.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
-import type { Json, RunState } from './checkpoint.ts';
-import { bestOf, type Evaluation } from './evaluate.ts';
+import type { RunState } from './checkpoint.ts';
+import { bestOf } from './evaluate.ts';
+import { checkFit, decisive, type FitParts, stepsPerEpoch } from './fitParts.ts';
 import type { EpochRecord, Scores, StepRecord } from './metrics.ts';
 import {
   type FitOptions,
@@ -58,37 +57,18 @@ async function unlessAborted<T>(
   });
 }
 
-/** A schedule as numbers: what it says at a few places, so that two runs' schedules can be compared. */
-function scheduleProbe({ schedule }: TrainerSettings): number[] {
-  const places = [0, 1, 10, 100, 1000, 10_000, 100_000];
-  return places.map((step) =>
-    schedule({ step, epoch: step / 10, samples: step * 1000, totalSteps: 100_000 }),
-  );
-}
-
-/** Steps in one epoch, where the data say it. */
-export function stepsPerEpoch(data: TrainingData, batchSize: number): number | undefined {
-  if (!isDataset(data)) return undefined;
-  const steps = Math.floor(data.length / batchSize);
-  if (steps === 0) {
-    throw new DataError(`training data: ${data.length} images do not fill one batch of ${batchSize}`, {
-      code: 'TOO_FEW_SAMPLES',
-    });
-  }
-  return steps;
-}
-
 export class Fit implements Disposable {
   readonly values: TrainedValues;
+  readonly #parts: FitParts;
   readonly #settings: TrainerSettings;
   readonly #data: TrainingData;
   readonly #options: FitOptions;
-  readonly #evaluate: (averaged: boolean, signal: AbortSignal | undefined) => Promise<Evaluation>;
+  readonly #decisive: RunState['config'];
   readonly #trainingStep: TrainingStep;
   readonly #perEpoch: number | undefined;
   readonly #totalSteps: number;
   readonly #totalEpochs: number;
-  #run: RunFolder | undefined;
+  readonly #run: RunFolder | undefined;
   readonly #steps: StepRecord[] = [];
   readonly #epochs: EpochRecord[] = [];
   readonly #pending: Pending[] = [];
@@ -106,102 +86,62 @@ export class Fit implements Disposable {
   #timedImages = 0;
   #timedSteps = 0;
 
-  constructor(
-    model: Classifier,
-    settings: TrainerSettings,
-    data: TrainingData,
-    options: FitOptions,
-    evaluate: (averaged: boolean, signal: AbortSignal | undefined) => Promise<Evaluation>,
-  ) {
+  private constructor(parts: FitParts, values: TrainedValues, run: RunFolder | undefined) {
+    const { settings, data, options } = parts;
+    const { epochs, steps } = options;
+    this.values = values;
+    this.#parts = parts;
     this.#settings = settings;
     this.#data = data;
     this.#options = options;
-    this.#evaluate = evaluate;
-    const { epochs, steps } = options;
-    if (epochs !== undefined && steps !== undefined) {
-      throw new ArgumentError('fit: expected epochs or steps, got both');
-    }
-    if (epochs !== undefined) checkInteger('epochs', epochs, 1);
-    if (steps !== undefined) checkInteger('steps', steps, 1);
-    checkInteger('keep', options.keep ?? 3, 1);
-    if (options.checkpointEvery !== undefined) checkInteger('checkpointEvery', options.checkpointEvery, 1);
-    if (options.resume === true && options.out === undefined) {
-      throw new ArgumentError('fit: resume needs out, the folder of the run');
-    }
-    if (isDataset(data) && data.classes.length !== model.config.classes) {
-      throw new DataError(
-        `training data: the model has ${model.config.classes} classes, the data ${data.classes.length}`,
-      );
-    }
+    this.#run = run;
+    this.#decisive = decisive(parts);
     this.#perEpoch = stepsPerEpoch(data, settings.batchSize);
     this.#totalEpochs = epochs ?? (steps === undefined ? 1 : Number.POSITIVE_INFINITY);
     this.#totalSteps = steps ?? this.#totalEpochs * (this.#perEpoch ?? Number.POSITIVE_INFINITY);
-
-    const parameters = model.network.trainableParameters();
-    if (parameters.size === 0) throw new ArgumentError('fit: every layer of the model is frozen');
-    const { optimizer, weightDecay, polyak } = settings;
-    this.values = {
-      model,
-      optimizer: createOptimizer(optimizer, parameters, { weightDecay }),
-      polyak: polyak > 0 ? new PolyakAverage(parameters) : undefined,
-    };
-    this.#trainingStep = new TrainingStep({ ...settings, ...this.values });
+    this.#trainingStep = new TrainingStep({ ...settings, ...values });
+    if (run?.resumed !== undefined) {
+      const { state } = run.resumed;
+      this.#step = state.step;
+      this.#epoch = state.epoch;
+      this.#batch = state.batch;
+      this.#samples = state.samples;
+      this.#sums = { ...state.sums };
+    }
   }
 
-  /** What decides the result of the run; a run is resumed only with the same. */
-  #decisive(): RunState['config'] {
-    const { model } = this.values;
-    const { optimizer, weightDecay, polyak, labelSmoothing, loss, classWeights, seed } = this.#settings;
-    const { batchSize, augment, color, shuffle } = this.#settings;
-    const data = this.#data;
-    const frozen = [...model.network.modules()].filter(
-      ([, layer]) => !layer.trainable && Object.keys(layer.ownParameters()).length > 0,
-    );
-    return {
-      arch: model.config.arch,
-      classes: model.config.classes,
-      labels: model.config.labels ?? null,
-      size: model.config.size,
-      options: model.config.options as { readonly [key: string]: Json },
-      optimizer: { name: optimizer.name, ...optimizer.settings },
-      weightDecay,
-      schedule: scheduleProbe(this.#settings),
-      polyak,
-      labelSmoothing,
-      loss,
-      classWeights: classWeights ?? null,
-      seed,
-      batchSize,
-      augment: augment ?? null,
-      color: color ?? null,
-      shuffle,
-      frozen: frozen.map(([path]) => path),
-      images: isDataset(data) ? data.length : null,
-    };
+  /** Checks everything, takes up the run if there is one, and only then makes weights, optimizer and average. */
+  static async open(parts: FitParts): Promise<Fit> {
+    const { model, backend, settings, data, options, config } = parts;
+    checkFit(parts);
+    stepsPerEpoch(data, settings.batchSize);
+    const { out, resume = false, keep = 3, onNotice: notice = () => undefined } = options;
+    const run =
+      out === undefined
+        ? undefined
+        : await RunFolder.open(out, { resume, keep, decisive: decisive(parts), config, notice });
+    try {
+      if (run?.resumed !== undefined) await run.restoreModel(model);
+      model.to(backend, { seed: settings.seed });
+      const parameters = model.network.trainableParameters();
+      const { optimizer, weightDecay, polyak } = settings;
+      const values = {
+        model,
+        optimizer: createOptimizer(optimizer, parameters, { weightDecay }),
+        polyak: polyak > 0 ? new PolyakAverage(parameters) : undefined,
+      };
+      if (run?.resumed !== undefined) await run.restoreTraining(values);
+      return new Fit(parts, values, run);
+    } catch (error) {
+      await run?.close();
+      throw error;
+    }
   }
 
   /** Trains to the end, or until the signal. Rejects with the signal's reason, after a checkpoint. */
-  async run(config: { readonly [key: string]: Json }): Promise<History> {
-    const { out, resume = false, keep = 3, signal, onNotice } = this.#options;
-    if (out !== undefined) {
-      this.#run = await RunFolder.open(out, {
-        resume,
-        keep,
-        decisive: this.#decisive(),
-        config,
-        notice: onNotice ?? (() => undefined),
-      });
-    }
+  async run(): Promise<History> {
+    const { signal } = this.#options;
     try {
-      if (this.#run?.resumed !== undefined) {
-        await this.#run.restore(this.values);
-        const { state } = this.#run.resumed;
-        this.#step = state.step;
-        this.#epoch = state.epoch;
-        this.#batch = state.batch;
-        this.#samples = state.samples;
-        this.#sums = { ...state.sums };
-      }
       while (!this.#done()) {
         const before = this.#step;
         const ended = await this.#trainEpoch();
@@ -410,7 +350,7 @@ export class Fit implements Disposable {
       batch: this.#batch,
       samples: this.#samples,
       sums: this.#sums,
-      config: this.#decisive(),
+      config: this.#decisive,
     });
   }
 
@@ -437,7 +377,7 @@ export class Fit implements Disposable {
     const { validation, signal } = this.#options;
     const { loss, top1, imagesPerSecond, dataWait } = this.#progress(this.#step);
     const scores = async (averaged: boolean): Promise<Scores> => {
-      const found = await this.#evaluate(averaged, signal);
+      const found = await this.#parts.evaluate(averaged ? this.values.polyak : undefined, signal);
       const { top1, top5, loss, map } = found;
       return { top1, top5, loss, ...(map === undefined ? {} : { map: map.value }) };
     };

@@ -79,6 +79,23 @@ async function storedOf(variables: ReadonlyMap<string, Variable>): Promise<Map<s
   return new Map(await Promise.all(entries));
 }
 
+async function weightsOf(file: string): Promise<WeightTensors> {
+  const { tensors } = await readSafetensors(file);
+  return new Map([...tensors].map(([name, value]) => [name, { shape: value.shape, data: toFloat32(value) }]));
+}
+
+/** Reads the values of variables by name. */
+async function fill(file: string, variables: ReadonlyMap<string, Variable>): Promise<void> {
+  const stored = await weightsOf(file);
+  for (const [name, variable] of variables) {
+    const found = stored.get(name);
+    if (found === undefined || found.data.length !== variable.size) {
+      throw new CheckpointError(`${file}: ${name} is missing or of another shape`, { file });
+    }
+    variable.set(found.data);
+  }
+}
+
 /** A training that went wrong without its loss showing it must not push out the last good checkpoint. */
 function refuseNonFinite(tensors: WeightTensors, step: number): void {
   for (const [name, { data }] of tensors) {
@@ -163,29 +180,17 @@ export class RunFolder {
     return new RunFolder(folder, metrics, resumed, keep);
   }
 
-  /** Puts the values of the checkpoint that the run goes on from into place. */
-  async restore({ model, optimizer, polyak }: TrainedValues): Promise<void> {
+  /** Gives the model the weights of the checkpoint that the run goes on from. */
+  async restoreModel(model: Classifier): Promise<void> {
+    const file = join((this.resumed as Checkpoint).folder, modelFile);
+    model.loadWeights(await weightsOf(file), { file });
+  }
+
+  /** Gives optimizer and average their values of that checkpoint. */
+  async restoreTraining({ optimizer, polyak }: TrainedValues): Promise<void> {
     const { folder } = this.resumed as Checkpoint;
-    const weights = async (name: string): Promise<WeightTensors> => {
-      const { tensors } = await readSafetensors(join(folder, name));
-      return new Map(
-        [...tensors].map(([key, value]) => [key, { shape: value.shape, data: toFloat32(value) }]),
-      );
-    };
-    const fill = (file: string, variables: ReadonlyMap<string, Variable>, from: WeightTensors) => {
-      for (const [name, value] of variables) {
-        const stored = from.get(name);
-        if (stored === undefined || stored.data.length !== value.size) {
-          throw new CheckpointError(`${join(folder, file)}: ${name} is missing or of another shape`, {
-            file: folder,
-          });
-        }
-        value.set(stored.data);
-      }
-    };
-    model.loadWeights(await weights(modelFile), { file: join(folder, modelFile) });
-    fill(optimizerFile, optimizer.state(), await weights(optimizerFile));
-    if (polyak !== undefined) fill(averageFile, polyak.averages, await weights(averageFile));
+    await fill(join(folder, optimizerFile), optimizer.state());
+    if (polyak !== undefined) await fill(join(folder, averageFile), polyak.averages);
   }
 
   /** Folder of the newest checkpoint, or undefined before the first. */

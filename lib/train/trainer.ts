@@ -1,5 +1,6 @@
 // Trainer: a classifier, how it is trained, and where. Knows data sets and optimizers, and no op.
 
+import type { Backend } from '../backend/backend.ts';
 import { openDevice } from '../backend/devices.ts';
 import type { Classifier } from '../classify/classifier.ts';
 import { ArgumentError } from '../core/errors.ts';
@@ -44,32 +45,36 @@ export class Trainer implements Disposable {
    */
   async fit(data: TrainingData, options: FitOptions = {}): Promise<History> {
     options.signal?.throwIfAborted();
-    this.#place();
+    const backend = this.#open();
     if (isDataset(data)) this.#learnFrom(data);
-    this.#average?.dispose();
-    this.#average = undefined;
-    const { validation } = options;
-    using fit = new Fit(this.model, this.settings, data, options, (averaged, signal) =>
-      this.#evaluate(validation as Dataset, averaged, signal),
-    );
-    this.#average = fit.values.polyak;
+    this.dispose();
+    const { validation, epochs, steps, keep = 3, checkpointEvery } = options;
     const { device, threads, deterministic, precision, mode, logEvery } = this.settings;
-    const { epochs, steps, keep = 3, checkpointEvery } = options;
-    return await fit.run({
-      ...options.config,
-      epochs: epochs ?? null,
-      steps: steps ?? null,
-      keep,
-      checkpointEvery: checkpointEvery ?? null,
-      device,
-      backend: this.model.backend.name,
-      backendDetails: this.model.backend.details,
-      threads: threads ?? null,
-      deterministic,
-      precision: precision === 'auto' ? 'fp32' : precision,
-      mode,
-      logEvery,
+    using fit = await Fit.open({
+      model: this.model,
+      backend,
+      settings: this.settings,
+      data,
+      options,
+      evaluate: (average, signal) => this.#evaluate(validation as Dataset, average, signal),
+      config: {
+        ...options.config,
+        epochs: epochs ?? null,
+        steps: steps ?? null,
+        keep,
+        checkpointEvery: checkpointEvery ?? null,
+        device,
+        backend: backend.name,
+        backendDetails: backend.details,
+        threads: threads ?? null,
+        deterministic,
+        precision: precision === 'auto' ? 'fp32' : precision,
+        mode,
+        logEvery,
+      },
     });
+    this.#average = fit.values.polyak;
+    return await fit.run();
   }
 
   /**
@@ -81,11 +86,18 @@ export class Trainer implements Disposable {
     data: Dataset,
     options: { averaged?: boolean; signal?: AbortSignal } = {},
   ): Promise<Evaluation> {
-    this.#place();
-    return this.#evaluate(data, options.averaged ?? false, options.signal);
+    if (options.averaged === true && this.#average === undefined) {
+      throw new ArgumentError('evaluate: there is no average; train with polyak above 0 first');
+    }
+    this.model.to(this.#open(), { seed: this.settings.seed });
+    return this.#evaluate(data, options.averaged === true ? this.#average : undefined, options.signal);
   }
 
-  async #evaluate(data: Dataset, averaged: boolean, signal: AbortSignal | undefined): Promise<Evaluation> {
+  async #evaluate(
+    data: Dataset,
+    average: PolyakAverage | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Evaluation> {
     const { batchSize, loss, workers } = this.settings;
     const body = () =>
       evaluate(this.model, data, {
@@ -94,19 +106,12 @@ export class Trainer implements Disposable {
         ...(workers === undefined ? {} : { workers }),
         ...(signal === undefined ? {} : { signal }),
       });
-    if (!averaged) return body();
-    if (this.#average === undefined) {
-      throw new ArgumentError('evaluate: there is no average; train with polyak above 0 first');
-    }
-    return this.#average.during(body);
+    return average === undefined ? body() : average.during(body);
   }
 
-  /** Puts the model where it is trained. */
-  #place(): void {
-    const { device, threads, deterministic, seed } = this.settings;
-    this.model.to(openDevice(device, { deterministic, ...(threads === undefined ? {} : { threads }) }), {
-      seed,
-    });
+  #open(): Backend {
+    const { device, threads, deterministic } = this.settings;
+    return openDevice(device, { deterministic, ...(threads === undefined ? {} : { threads }) });
   }
 
   #learnFrom(data: Dataset): void {

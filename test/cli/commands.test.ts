@@ -1,6 +1,6 @@
 // The command line at work: Xception at 71 pixels on a handful of images, and everything that can be wrong with input.
 
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -51,12 +51,17 @@ async function makeData(): Promise<void> {
   }
 }
 
-/** Every file of a folder with its bytes. */
-async function snapshot(dir: string): Promise<Map<string, string>> {
-  const names = await readdir(dir, { recursive: true, withFileTypes: true });
-  const files = names.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
-  return new Map(
-    await Promise.all(files.map(async (file) => [file, (await readFile(file)).toString('latin1')] as const)),
+/** Every file of a folder, with what changes when it is written. */
+async function snapshot(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  return Promise.all(
+    files.sort().map(async (file) => {
+      const { size, mtimeMs, ino } = await stat(file);
+      return `${file} ${size} ${mtimeMs} ${ino}`;
+    }),
   );
 }
 
