@@ -6,11 +6,12 @@ namespace {
 
 KernelPointer prepareEluGrad(dw_device& device, const Node& node) {
   const float alpha = static_cast<float>(node.attribute(0));
-  return makeKernel([kernel = device.kernels->eluGrad, alpha, count = elements(node.output(0))](const Launch& run) {
-    parallelFor(count, 1, [&](int64_t begin, int64_t end) {
-      kernel(run.in(0) + begin, run.in(1) + begin, run.out(0) + begin, end - begin, alpha);
-    });
-  });
+  return makeKernel(
+      [kernel = device.kernels->eluGrad, alpha, count = elements(node.output(0))](const Launch& run) {
+        parallelFor(count, 1, [&](int64_t begin, int64_t end) {
+          kernel(run.in(0) + begin, run.in(1) + begin, run.out(0) + begin, end - begin, alpha);
+        });
+      });
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ const char* nameOf(dnnl_status_t status) {
   }
 }
 
-__attribute__((format(printf, 3, 4))) dw_status report(dw_error* error, dw_status status, const char* format, ...) {
+__attribute__((format(printf, 3, 4))) dw_status report(dw_error* error, dw_status status, const char* format,
+                                                       ...) {
   if (error) {
     va_list arguments;
     va_start(arguments, format);
@@ -78,7 +79,8 @@ void limitOnednn(const char* isa) {
 
 dw_status openDevice(const dw_options* options, dw_device** device, dw_error* error) {
   return guard(error, "open", [&] {
-    if (options->ordinal != 0) throw Error(DW_INVALID, "cpu: there is one device, number 0, got %d", options->ordinal);
+    if (options->ordinal != 0)
+      throw Error(DW_INVALID, "cpu: there is one device, number 0, got %d", options->ordinal);
     if (options->threads < 0 || options->threads > 4096)
       throw Error(DW_INVALID, "cpu: threads: expected 0 to 4096, got %d", options->threads);
     const char *isa = std::getenv("DEPTHWISE_CPU_ISA"), *reason = "";
@@ -101,7 +103,8 @@ dw_status describeDevice(dw_device* device, char* json, size_t capacity, dw_erro
              "{\"backend\":\"cpu\",\"onednn\":\"%d.%d.%d\",\"isa\":\"%s\",\"threads\":%d,\"memory\":%llu,"
              "\"availableMemory\":%llu}",
              version->major, version->minor, version->patch, device->kernels->isa, device->threads,
-             static_cast<unsigned long long>(totalMemory()), static_cast<unsigned long long>(availableMemory()));
+             static_cast<unsigned long long>(totalMemory()),
+             static_cast<unsigned long long>(availableMemory()));
   });
 }
 
@@ -134,7 +137,8 @@ dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
   return guard(error, opName(node->op), [&] { checkedOp(*node); });
 }
 
-dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace, dw_error* error) {
+dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace,
+                  dw_error* error) {
   return guard(error, opName(node->op), [&] {
     device->useThreads();
     KernelPointer prepared = checkedOp(*node).prepare(*device, Node(*node));
@@ -158,8 +162,9 @@ void destroy(dw_device*, dw_kernel* kernel) { delete kernel; }
 dw_status synchronize(dw_device*, dw_error*) { return DW_OK; }
 
 const dw_backend backend = {
-    DW_ABI_VERSION, "cpu",    openDevice, closeDevice, describeDevice, allocate, release,     copyBytes, copyBytes,
-    copyBytes,      supports, prepare,    launch,      destroy,        synchronize, nullptr, nullptr,
+    DW_ABI_VERSION, "cpu",     openDevice,  closeDevice, describeDevice, allocate,
+    release,        copyBytes, copyBytes,   copyBytes,   supports,       prepare,
+    launch,         destroy,   synchronize, nullptr,     nullptr,
 };
 
 }  // namespace

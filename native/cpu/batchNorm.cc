@@ -1,5 +1,6 @@
 // The pieces of batch normalization: sums over all axes but the last, statistics per channel, affine maps.
-// Formulas: depthwise_ops.h. Per-channel arithmetic is in f64: it is small, and variance is a difference of large numbers.
+// Formulas: depthwise_ops.h. Per-channel arithmetic is in f64: it is small, and variance is a difference of
+// large numbers.
 #include <cmath>
 
 #include "op.h"
@@ -7,13 +8,15 @@
 namespace dw::cpu {
 namespace {
 
-// Rows are divided into parts by their number alone, not by the number of threads: results do not depend on threads.
+// Rows are divided into parts by their number alone, not by the number of threads: results do not depend on
+// threads.
 constexpr int64_t kRowsPerPart = 256;
 constexpr int64_t kMostParts = 64;
 
 int64_t partsOf(int64_t rows) { return std::min(kMostParts, std::max<int64_t>(1, rows / kRowsPerPart)); }
 
-// Each part sums into partials[part][2][c] in the workspace; these are then added up in the order of the parts.
+// Each part sums into partials[part][2][c] in the workspace; these are then added up in the order of the
+// parts.
 template <class PartFunction>
 void reduceParts(int64_t count, int64_t c, const Launch& run, const PartFunction& part) {
   const int64_t parts = partsOf(count);

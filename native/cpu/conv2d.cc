@@ -1,6 +1,7 @@
 // Convolution and its two gradients by oneDNN: NHWC images, weights [o, kh, kw, c/groups] at the interface.
 //
-// oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the convolution.
+// oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the
+// convolution.
 #include <cstring>
 
 #include "matmul.h"
@@ -20,8 +21,8 @@ struct Convolution {
   bool empty() const { return n == 0; }
   // A product of matrices: every pixel by itself.
   bool pointwise() const {
-    return kernelH == 1 && kernelW == 1 && groups == 1 && window.strideH == 1 && window.strideW == 1 && oh == h &&
-           ow == w && window.top == 0 && window.left == 0;
+    return kernelH == 1 && kernelW == 1 && groups == 1 && window.strideH == 1 && window.strideW == 1 &&
+           oh == h && ow == w && window.top == 0 && window.left == 0;
   }
   int64_t pixels() const { return n * oh * ow; }
 
@@ -51,13 +52,13 @@ Convolution readConvolution(const Node& node, const dw_aval& x, const dw_aval& w
     node.invalid("an extent other than the batch is 0");
   if (conv.c % conv.groups != 0 || conv.o % conv.groups != 0 || w.dims[3] != conv.c / conv.groups)
     node.invalid("%lld groups do not divide %lld input and %lld output channels with weights of %lld",
-                 static_cast<long long>(conv.groups), static_cast<long long>(conv.c), static_cast<long long>(conv.o),
-                 static_cast<long long>(w.dims[3]));
+                 static_cast<long long>(conv.groups), static_cast<long long>(conv.c),
+                 static_cast<long long>(conv.o), static_cast<long long>(w.dims[3]));
   const Window& window = conv.window;
-  checkExtent(node, conv.h, window.top, window.bottom, (conv.kernelH - 1) * conv.dilationH + 1, window.strideH,
-              conv.oh);
-  checkExtent(node, conv.w, window.left, window.right, (conv.kernelW - 1) * conv.dilationW + 1, window.strideW,
-              conv.ow);
+  checkExtent(node, conv.h, window.top, window.bottom, (conv.kernelH - 1) * conv.dilationH + 1,
+              window.strideH, conv.oh);
+  checkExtent(node, conv.w, window.left, window.right, (conv.kernelW - 1) * conv.dilationW + 1,
+              window.strideW, conv.ow);
   return conv;
 }
 
@@ -89,7 +90,8 @@ dnnl::memory::dims weightDims(const Convolution& conv) {
 onednn::Desc describeWeights(const Convolution& conv) {
   const int64_t c = conv.c / conv.groups, column = c, row = conv.kernelW * c, filter = conv.kernelH * row;
   if (conv.groups == 1)
-    return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32, dnnl::memory::dims{filter, 1, row, column});
+    return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32,
+                        dnnl::memory::dims{filter, 1, row, column});
   return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32,
                       dnnl::memory::dims{conv.o / conv.groups * filter, filter, 1, row, column});
 }
@@ -98,10 +100,11 @@ onednn::Desc anyWeights(const Convolution& conv) {
   return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
 }
 
-dnnl::convolution_forward::primitive_desc forwardDescriptor(const dw_device& device, const Convolution& conv) {
-  return onednn::convolutionForward(device.engine, describeImage(conv.n, conv.h, conv.w, conv.c), anyWeights(conv),
-                                    describeImage(conv.n, conv.oh, conv.ow, conv.o), conv.geometry(),
-                                    userScratchpad());
+dnnl::convolution_forward::primitive_desc forwardDescriptor(const dw_device& device,
+                                                            const Convolution& conv) {
+  return onednn::convolutionForward(device.engine, describeImage(conv.n, conv.h, conv.w, conv.c),
+                                    anyWeights(conv), describeImage(conv.n, conv.oh, conv.ow, conv.o),
+                                    conv.geometry(), userScratchpad());
 }
 
 // A convolution that reads weights: forward, and the input gradient.
@@ -156,8 +159,8 @@ class WeightGrad final : public dw_kernel {
     const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
     const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
     const auto descriptor =
-        onednn::convolutionBackwardWeights(device.engine, x, anyWeights(conv), g, conv.geometry(), userScratchpad(),
-                                           forwardDescriptor(device, conv));
+        onednn::convolutionBackwardWeights(device.engine, x, anyWeights(conv), g, conv.geometry(),
+                                           userScratchpad(), forwardDescriptor(device, conv));
     implementation_ = descriptor.impl_info_str();
     WorkspaceLayout layout;
     const onednn::Desc here = describeWeights(conv), there = descriptor.diff_weights_desc();
@@ -197,8 +200,8 @@ class WeightGrad final : public dw_kernel {
 KernelPointer prepareForward(dw_device& device, const Node& node) {
   const Convolution conv = readForward(node);
   if (conv.empty()) return makeKernel([](const Launch&) {});
-  return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC, DNNL_ARG_DST,
-                                       describeImage(conv.n, conv.h, conv.w, conv.c),
+  return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
+                                       DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
 }
 
@@ -208,20 +211,22 @@ KernelPointer prepareInputGrad(dw_device& device, const Node& node) {
   const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
   const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
   const auto descriptor =
-      onednn::convolutionBackwardData(device.engine, x, anyWeights(conv), g, conv.geometry(), userScratchpad(),
-                                      forwardDescriptor(device, conv));
+      onednn::convolutionBackwardData(device.engine, x, anyWeights(conv), g, conv.geometry(),
+                                      userScratchpad(), forwardDescriptor(device, conv));
   return std::make_unique<WithWeights>(device, conv, descriptor, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, g, x);
 }
 
-// Measured on Zen 4 (AVX-512, oneDNN 2.6.3): with few pixels for its channels a pointwise weight gradient is faster as
-// a product of matrices (728 to 728 channels on 2,888 pixels: 30 ms against 36 ms of one core), with many as a
-// convolution (128 to 128 on 172,872: 66 against 55). The other two directions are never slower as a convolution.
+// Measured on Zen 4 (AVX-512, oneDNN 2.6.3): with few pixels for its channels a pointwise weight gradient is
+// faster as a product of matrices (728 to 728 channels on 2,888 pixels: 30 ms against 36 ms of one core),
+// with many as a convolution (128 to 128 on 172,872: 66 against 55). The other two directions are never
+// slower as a convolution.
 bool productIsFaster(const Convolution& conv) { return conv.pixels() < 8 * std::max(conv.c, conv.o); }
 
 KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
   const Convolution conv = readWeightGrad(node);
   if (conv.empty()) {
-    return makeKernel([count = elements(node.output(0))](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
+    return makeKernel(
+        [count = elements(node.output(0))](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   if (conv.pointwise() && productIsFaster(conv))
     return prepareProduct(device, {conv.o, conv.pixels(), true}, 1, {conv.pixels(), conv.c, false}, 0);

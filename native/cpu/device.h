@@ -16,7 +16,8 @@ struct dw_device {
   int threads;
   const dw::cpu::Kernels* kernels;
 
-  // The number of threads is a property of the calling thread in OpenMP, so each call into the device sets it anew.
+  // The number of threads is a property of the calling thread in OpenMP, so each call into the device sets it
+  // anew.
   void useThreads() const { omp_set_num_threads(threads); }
 };
 

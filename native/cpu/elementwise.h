@@ -1,4 +1,5 @@
-// Ops whose every element is a function of the elements at its place: checks and kernels shared by their families.
+// Ops whose every element is a function of the elements at its place: checks and kernels shared by their
+// families.
 #ifndef DEPTHWISE_CPU_ELEMENTWISE_H
 #define DEPTHWISE_CPU_ELEMENTWISE_H
 
@@ -17,7 +18,7 @@ void checkElementwise(const Node& node) {
   for (uint32_t i = 0; i < kInputs; i++) node.expectSameShape(node.input(i), node.output(0));
 }
 
-template <UnaryKernel* Kernels::*kKernel>
+template <UnaryKernel* Kernels::* kKernel>
 KernelPointer unary(dw_device& device, const Node& node) {
   return makeKernel([kernel = device.kernels->*kKernel, count = elements(node.output(0))](const Launch& run) {
     parallelFor(count, 1, [&](int64_t begin, int64_t end) {
@@ -26,7 +27,7 @@ KernelPointer unary(dw_device& device, const Node& node) {
   });
 }
 
-template <BinaryKernel* Kernels::*kKernel>
+template <BinaryKernel* Kernels::* kKernel>
 KernelPointer binary(dw_device& device, const Node& node) {
   return makeKernel([kernel = device.kernels->*kKernel, count = elements(node.output(0))](const Launch& run) {
     parallelFor(count, 1, [&](int64_t begin, int64_t end) {
@@ -38,11 +39,12 @@ KernelPointer binary(dw_device& device, const Node& node) {
 template <void (*Kernels::*kKernel)(const float*, float*, int64_t, float)>
 KernelPointer unaryWithNumber(dw_device& device, const Node& node) {
   const float number = static_cast<float>(node.attribute(0));
-  return makeKernel([kernel = device.kernels->*kKernel, number, count = elements(node.output(0))](const Launch& run) {
-    parallelFor(count, 1, [&](int64_t begin, int64_t end) {
-      kernel(run.in(0) + begin, run.out(0) + begin, end - begin, number);
-    });
-  });
+  return makeKernel(
+      [kernel = device.kernels->*kKernel, number, count = elements(node.output(0))](const Launch& run) {
+        parallelFor(count, 1, [&](int64_t begin, int64_t end) {
+          kernel(run.in(0) + begin, run.out(0) + begin, end - begin, number);
+        });
+      });
 }
 
 }  // namespace dw::cpu

@@ -72,7 +72,8 @@ size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * u
 
 void* allocateHuge(size_t bytes) {
   const size_t length = roundUp(bytes, kHugePage);
-  void* mapped = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapped =
+      mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   char* start = static_cast<char*>(mapped);
   char* aligned = reinterpret_cast<char*>(roundUp(reinterpret_cast<size_t>(start), kHugePage));
@@ -97,7 +98,8 @@ uint64_t availableMemory() {
   const uint64_t kilobytes = readField("/proc/meminfo", "MemAvailable:", kUnlimited);
   uint64_t available = kilobytes == kUnlimited ? kUnlimited : kilobytes * 1024;
   const Group group = readGroup();
-  if (group.limit != kUnlimited) available = std::min(available, group.limit - std::min(group.limit, group.used));
+  if (group.limit != kUnlimited)
+    available = std::min(available, group.limit - std::min(group.limit, group.used));
   return available;
 }
 

@@ -23,8 +23,8 @@ KernelPointer prepare(dw_device& device, const Node& node) {
   if (x.dtype == DW_U8) {
     return makeKernel([=, kernel = device.kernels->affineBytes](const Launch& run) {
       parallelFor(count, c, [&](int64_t begin, int64_t end) {
-        kernel(static_cast<const uint8_t*>(run.inputs[0]) + begin * c, run.in(1), run.in(2), run.out(0) + begin * c,
-               end - begin, c);
+        kernel(static_cast<const uint8_t*>(run.inputs[0]) + begin * c, run.in(1), run.in(2),
+               run.out(0) + begin * c, end - begin, c);
       });
     });
   }

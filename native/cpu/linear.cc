@@ -91,7 +91,8 @@ KernelPointer prepareAddBias(dw_device& device, const Node& node) {
 
 KernelPointer prepareProduct(dw_device& device, Matrix a, int inputA, Matrix b, int inputB) {
   if (a.rows == 0 || b.columns == 0 || a.columns == 0) {
-    return makeKernel([count = a.rows * b.columns](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
+    return makeKernel(
+        [count = a.rows * b.columns](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   return std::make_unique<Product>(device, a, inputA, b, inputB);
 }
@@ -101,7 +102,8 @@ extern const Op op_linear, op_linearInputGrad, op_linearWeightGrad, op_addBias;
 const Op op_linear = {
     [](const Node& node) { checkLinear(node, node.input(0), node.input(1), node.output(0)); }, prepareLinear};
 const Op op_linearInputGrad = {
-    [](const Node& node) { checkLinear(node, node.output(0), node.input(1), node.input(0)); }, prepareLinearInputGrad};
+    [](const Node& node) { checkLinear(node, node.output(0), node.input(1), node.input(0)); },
+    prepareLinearInputGrad};
 const Op op_linearWeightGrad = {
     [](const Node& node) { checkLinear(node, node.input(0), node.output(0), node.input(1)); },
     prepareLinearWeightGrad};

@@ -85,14 +85,15 @@ KernelPointer prepareSoftmaxCrossEntropy(dw_device& device, const Node& node) {
 KernelPointer prepareSoftmaxCrossEntropyGrad(dw_device& device, const Node& node) {
   const int64_t n = node.input(1).dims[0], c = node.input(1).dims[1];
   const double smoothing = node.attribute(0);
-  return makeKernel([=, name = node.name(), kernel = device.kernels->softmaxCrossEntropyGrad](const Launch& run) {
-    const int32_t* labels = static_cast<const int32_t*>(run.inputs[2]);
-    checkLabels(name, labels, n, c);
-    parallelFor(n, 8 * c, [&](int64_t begin, int64_t end) {
-      kernel(run.in(0) + begin, run.in(1) + begin * c, labels + begin, run.out(0) + begin * c, end - begin, c,
-             smoothing);
-    });
-  });
+  return makeKernel(
+      [=, name = node.name(), kernel = device.kernels->softmaxCrossEntropyGrad](const Launch& run) {
+        const int32_t* labels = static_cast<const int32_t*>(run.inputs[2]);
+        checkLabels(name, labels, n, c);
+        parallelFor(n, 8 * c, [&](int64_t begin, int64_t end) {
+          kernel(run.in(0) + begin, run.in(1) + begin * c, labels + begin, run.out(0) + begin * c,
+                 end - begin, c, smoothing);
+        });
+      });
 }
 
 KernelPointer prepareSigmoidCrossEntropy(dw_device& device, const Node& node) {
@@ -110,8 +111,8 @@ KernelPointer prepareSigmoidCrossEntropyGrad(dw_device& device, const Node& node
   const double smoothing = node.attribute(0);
   return makeKernel([=, kernel = device.kernels->sigmoidCrossEntropyGrad](const Launch& run) {
     parallelFor(n, 8 * c, [&](int64_t begin, int64_t end) {
-      kernel(run.in(0) + begin, run.in(1) + begin * c, run.in(2) + begin * c, run.out(0) + begin * c, end - begin,
-             c, smoothing);
+      kernel(run.in(0) + begin, run.in(1) + begin * c, run.in(2) + begin * c, run.out(0) + begin * c,
+             end - begin, c, smoothing);
     });
   });
 }

@@ -1,4 +1,5 @@
-// A product of matrices, as a kernel: linear layers, and pointwise convolutions where a product is the faster way.
+// A product of matrices, as a kernel: linear layers, and pointwise convolutions where a product is the faster
+// way.
 #ifndef DEPTHWISE_CPU_MATMUL_H
 #define DEPTHWISE_CPU_MATMUL_H
 
@@ -12,7 +13,8 @@ struct Matrix {
   bool transposed;
 };
 
-// y [a.rows, b.columns] = a b, with the node's inputs number `inputA` and `inputB`. Zeros if there is nothing to add.
+// y [a.rows, b.columns] = a b, with the node's inputs number `inputA` and `inputB`. Zeros if there is nothing
+// to add.
 KernelPointer prepareProduct(dw_device& device, Matrix a, int inputA, Matrix b, int inputB);
 
 }  // namespace dw::cpu

@@ -1,4 +1,5 @@
-// oneDNN 2.x and 3.x behind one set of names: the two differ in how primitive descriptors are made, and only there.
+// oneDNN 2.x and 3.x behind one set of names: the two differ in how primitive descriptors are made, and only
+// there.
 #ifndef DEPTHWISE_CPU_ONEDNN_H
 #define DEPTHWISE_CPU_ONEDNN_H
 
@@ -22,9 +23,10 @@ using Desc = dnnl::memory::desc;
 
 #if DNNL_VERSION_MAJOR >= 3
 
-inline dnnl::convolution_forward::primitive_desc convolutionForward(
-    const dnnl::engine& engine, const Desc& src, const Desc& weights, const Desc& dst, const Geometry& geometry,
-    const dnnl::primitive_attr& attributes) {
+inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::engine& engine,
+                                                                    const Desc& src, const Desc& weights,
+                                                                    const Desc& dst, const Geometry& geometry,
+                                                                    const dnnl::primitive_attr& attributes) {
   return dnnl::convolution_forward::primitive_desc(
       engine, dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, dst,
       geometry.strides, geometry.holes(), geometry.before, geometry.after, attributes);
@@ -34,9 +36,9 @@ inline dnnl::convolution_backward_data::primitive_desc convolutionBackwardData(
     const dnnl::engine& engine, const Desc& diffSrc, const Desc& weights, const Desc& diffDst,
     const Geometry& geometry, const dnnl::primitive_attr& attributes,
     const dnnl::convolution_forward::primitive_desc& hint) {
-  return dnnl::convolution_backward_data::primitive_desc(
-      engine, dnnl::algorithm::convolution_direct, diffSrc, weights, diffDst, geometry.strides, geometry.holes(),
-      geometry.before, geometry.after, hint, attributes);
+  return dnnl::convolution_backward_data::primitive_desc(engine, dnnl::algorithm::convolution_direct, diffSrc,
+                                                         weights, diffDst, geometry.strides, geometry.holes(),
+                                                         geometry.before, geometry.after, hint, attributes);
 }
 
 inline dnnl::convolution_backward_weights::primitive_desc convolutionBackwardWeights(
@@ -44,23 +46,24 @@ inline dnnl::convolution_backward_weights::primitive_desc convolutionBackwardWei
     const Geometry& geometry, const dnnl::primitive_attr& attributes,
     const dnnl::convolution_forward::primitive_desc& hint) {
   return dnnl::convolution_backward_weights::primitive_desc(
-      engine, dnnl::algorithm::convolution_direct, src, diffWeights, diffDst, geometry.strides, geometry.holes(),
-      geometry.before, geometry.after, hint, attributes);
+      engine, dnnl::algorithm::convolution_direct, src, diffWeights, diffDst, geometry.strides,
+      geometry.holes(), geometry.before, geometry.after, hint, attributes);
 }
 
-inline dnnl::matmul::primitive_desc matmul(const dnnl::engine& engine, const Desc& a, const Desc& b, const Desc& c,
-                                           const dnnl::primitive_attr& attributes) {
+inline dnnl::matmul::primitive_desc matmul(const dnnl::engine& engine, const Desc& a, const Desc& b,
+                                           const Desc& c, const dnnl::primitive_attr& attributes) {
   return dnnl::matmul::primitive_desc(engine, a, b, c, attributes);
 }
 
 #else
 
-inline dnnl::convolution_forward::primitive_desc convolutionForward(
-    const dnnl::engine& engine, const Desc& src, const Desc& weights, const Desc& dst, const Geometry& geometry,
-    const dnnl::primitive_attr& attributes) {
-  const dnnl::convolution_forward::desc desc(dnnl::prop_kind::forward_training,
-                                             dnnl::algorithm::convolution_direct, src, weights, dst,
-                                             geometry.strides, geometry.holes(), geometry.before, geometry.after);
+inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::engine& engine,
+                                                                    const Desc& src, const Desc& weights,
+                                                                    const Desc& dst, const Geometry& geometry,
+                                                                    const dnnl::primitive_attr& attributes) {
+  const dnnl::convolution_forward::desc desc(
+      dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, dst,
+      geometry.strides, geometry.holes(), geometry.before, geometry.after);
   return dnnl::convolution_forward::primitive_desc(desc, attributes, engine);
 }
 
@@ -68,9 +71,9 @@ inline dnnl::convolution_backward_data::primitive_desc convolutionBackwardData(
     const dnnl::engine& engine, const Desc& diffSrc, const Desc& weights, const Desc& diffDst,
     const Geometry& geometry, const dnnl::primitive_attr& attributes,
     const dnnl::convolution_forward::primitive_desc& hint) {
-  const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, diffSrc, weights, diffDst,
-                                                   geometry.strides, geometry.holes(), geometry.before,
-                                                   geometry.after);
+  const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, diffSrc, weights,
+                                                   diffDst, geometry.strides, geometry.holes(),
+                                                   geometry.before, geometry.after);
   return dnnl::convolution_backward_data::primitive_desc(desc, attributes, engine, hint);
 }
 
@@ -84,8 +87,8 @@ inline dnnl::convolution_backward_weights::primitive_desc convolutionBackwardWei
   return dnnl::convolution_backward_weights::primitive_desc(desc, attributes, engine, hint);
 }
 
-inline dnnl::matmul::primitive_desc matmul(const dnnl::engine& engine, const Desc& a, const Desc& b, const Desc& c,
-                                           const dnnl::primitive_attr& attributes) {
+inline dnnl::matmul::primitive_desc matmul(const dnnl::engine& engine, const Desc& a, const Desc& b,
+                                           const Desc& c, const dnnl::primitive_attr& attributes) {
   return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine);
 }
 

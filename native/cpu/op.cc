@@ -123,14 +123,15 @@ double Node::attribute(uint32_t i) const {
 int64_t Node::integer(uint32_t i, int64_t least) const {
   const double value = attribute(i);
   if (!(value >= static_cast<double>(least) && value <= 9007199254740992.0 && value == std::floor(value)))
-    invalid("attribute %u: expected an integer of at least %lld, got %g", i, static_cast<long long>(least), value);
+    invalid("attribute %u: expected an integer of at least %lld, got %g", i, static_cast<long long>(least),
+            value);
   return static_cast<int64_t>(value);
 }
 
 void Node::expect(uint32_t inputs, uint32_t outputs, uint32_t attributes) const {
   if (node_.n_inputs != inputs || node_.n_outputs != outputs || node_.n_attributes != attributes)
-    invalid("expected %u inputs, %u outputs and %u attributes, got %u, %u and %u", inputs, outputs, attributes,
-            node_.n_inputs, node_.n_outputs, node_.n_attributes);
+    invalid("expected %u inputs, %u outputs and %u attributes, got %u, %u and %u", inputs, outputs,
+            attributes, node_.n_inputs, node_.n_outputs, node_.n_attributes);
 }
 
 void Node::expectType(const dw_aval& aval, dw_dtype type) const {

@@ -42,7 +42,8 @@ class Node {
 
   // Throws unless the node has just so many inputs, outputs and attributes.
   void expect(uint32_t inputs, uint32_t outputs, uint32_t attributes) const;
-  // Throws unless a tensor has this type; floating types that this backend lacks are unsupported, others invalid.
+  // Throws unless a tensor has this type; floating types that this backend lacks are unsupported, others
+  // invalid.
   void expectType(const dw_aval& aval, dw_dtype type) const;
   // Throws unless all inputs and outputs are f32.
   void expectFloats() const;

@@ -78,17 +78,15 @@ KernelPointer prepareMaxPoolGrad(dw_device& device, const Node& node) {
 
 KernelPointer prepareAvgPool(dw_device& device, const Node& node) {
   return makeKernel([p = avgPoolShape(node), kernel = device.kernels->avgPool](const Launch& run) {
-    parallelFor(p.n * p.oh, p.ow * p.c * p.kernelH * p.kernelW, [&](int64_t begin, int64_t end) {
-      kernel(p, run.in(0), run.out(0), begin, end);
-    });
+    parallelFor(p.n * p.oh, p.ow * p.c * p.kernelH * p.kernelW,
+                [&](int64_t begin, int64_t end) { kernel(p, run.in(0), run.out(0), begin, end); });
   });
 }
 
 KernelPointer prepareAvgPoolGrad(dw_device& device, const Node& node) {
   return makeKernel([p = avgPoolGradShape(node), kernel = device.kernels->avgPoolGrad](const Launch& run) {
-    parallelFor(p.n * p.h, 4 * p.w * p.c, [&](int64_t begin, int64_t end) {
-      kernel(p, run.in(0), run.out(0), begin, end);
-    });
+    parallelFor(p.n * p.h, 4 * p.w * p.c,
+                [&](int64_t begin, int64_t end) { kernel(p, run.in(0), run.out(0), begin, end); });
   });
 }
 
@@ -140,7 +138,8 @@ KernelPointer prepareGlobalAvgPoolGrad(dw_device& device, const Node& node) {
 
 }  // namespace
 
-extern const Op op_maxPool, op_maxPoolGrad, op_avgPool, op_avgPoolGrad, op_globalAvgPool, op_globalAvgPoolGrad;
+extern const Op op_maxPool, op_maxPoolGrad, op_avgPool, op_avgPoolGrad, op_globalAvgPool,
+    op_globalAvgPoolGrad;
 
 const Op op_maxPool = {[](const Node& node) { maxPoolShape(node); }, prepareMaxPool};
 const Op op_maxPoolGrad = {[](const Node& node) { maxPoolGradShape(node); }, prepareMaxPoolGrad};

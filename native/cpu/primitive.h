@@ -47,14 +47,16 @@ class Primitive {
     count_++;
   }
 
-  void at(size_t index, const void* address) { memories_.at(index).set_data_handle(const_cast<void*>(address)); }
+  void at(size_t index, const void* address) {
+    memories_.at(index).set_data_handle(const_cast<void*>(address));
+  }
 
   void run(const dw_device& device, void* workspace) {
     memories_[0].set_data_handle(static_cast<char*>(workspace) + scratchpad_);
     // The C function, because the C++ one builds a map.
-    dnnl::error::wrap_c_api(
-        dnnl_primitive_execute(primitive_.get(), device.stream.get(), static_cast<int>(count_), arguments_.data()),
-        "could not execute a primitive");
+    dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive_.get(), device.stream.get(),
+                                                   static_cast<int>(count_), arguments_.data()),
+                            "could not execute a primitive");
   }
 
   explicit operator bool() const { return count_ > 0; }

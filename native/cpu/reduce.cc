@@ -44,11 +44,11 @@ void check(const Node& node) {
 // Offsets into x of the kept and of the reduced positions; the innermost axis is left out: it is the row.
 struct Walk {
   Box kept, reduced;
-  int64_t row = 1;           // elements of the innermost axis
-  bool rowReduced = false;   // the row becomes one number; else it is added to other rows
-  int64_t outer = 1;         // kept positions without the row
-  int64_t repeats = 1;       // reduced positions without the row
-  bool empty = false;        // nothing to add: zeros
+  int64_t row = 1;          // elements of the innermost axis
+  bool rowReduced = false;  // the row becomes one number; else it is added to other rows
+  int64_t outer = 1;        // kept positions without the row
+  int64_t repeats = 1;      // reduced positions without the row
+  bool empty = false;       // nothing to add: zeros
 };
 
 Walk makeWalk(const Node& node) {
@@ -88,8 +88,8 @@ int64_t offsetOf(const Box& box, int64_t index) {
 // Whether consecutive reduced positions are evenly spaced, as when all leading axes go.
 bool evenlySpaced(const Box& box) { return box.rank <= 2; }
 
-// Each of `outer` results is a row of `row` sums over `repeats` rows. Work is divided into parts of the repeats, and
-// into strips of the row.
+// Each of `outer` results is a row of `row` sums over `repeats` rows. Work is divided into parts of the
+// repeats, and into strips of the row.
 KernelPointer sumRows(dw_device& device, const Walk& walk) {
   constexpr int64_t kStrip = 4096;
   const int64_t row = walk.row, strips = (row + kStrip - 1) / kStrip;
@@ -100,24 +100,26 @@ KernelPointer sumRows(dw_device& device, const Walk& walk) {
   return makeKernel(
       [=, kernel = device.kernels->channelSums](const Launch& run) {
         double* partials = static_cast<double*>(run.workspace);  // [outer][parts][row]
-        parallelFor(walk.outer * parts * strips, walk.repeats / parts * row / strips, [&](int64_t begin, int64_t end) {
-          for (int64_t task = begin; task < end; task++) {
-            const int64_t slot = task / strips, strip = task % strips * kStrip, part = slot % parts;
-            const int64_t width = std::min(kStrip, row - strip);
-            const int64_t first = walk.repeats * part / parts, last = walk.repeats * (part + 1) / parts;
-            const float* x = run.in(0) + offsetOf(walk.kept, slot / parts) + strip;
-            double* sums = partials + slot * row + strip;
-            if (even) {
-              kernel(x + first * spacing, last - first, width, spacing, sums, nullptr);
-              continue;
-            }
-            for (int64_t j = 0; j < width; j++) sums[j] = 0;
-            for (int64_t i = first; i < last; i++) {
-              const float* from = x + offsetOf(walk.reduced, i);
-              for (int64_t j = 0; j < width; j++) sums[j] += from[j];
-            }
-          }
-        });
+        parallelFor(
+            walk.outer * parts * strips, walk.repeats / parts * row / strips,
+            [&](int64_t begin, int64_t end) {
+              for (int64_t task = begin; task < end; task++) {
+                const int64_t slot = task / strips, strip = task % strips * kStrip, part = slot % parts;
+                const int64_t width = std::min(kStrip, row - strip);
+                const int64_t first = walk.repeats * part / parts, last = walk.repeats * (part + 1) / parts;
+                const float* x = run.in(0) + offsetOf(walk.kept, slot / parts) + strip;
+                double* sums = partials + slot * row + strip;
+                if (even) {
+                  kernel(x + first * spacing, last - first, width, spacing, sums, nullptr);
+                  continue;
+                }
+                for (int64_t j = 0; j < width; j++) sums[j] = 0;
+                for (int64_t i = first; i < last; i++) {
+                  const float* from = x + offsetOf(walk.reduced, i);
+                  for (int64_t j = 0; j < width; j++) sums[j] += from[j];
+                }
+              }
+            });
         parallelFor(walk.outer, parts * row, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; i++) {
             double* sums = partials + i * parts * row;
@@ -130,7 +132,8 @@ KernelPointer sumRows(dw_device& device, const Walk& walk) {
       static_cast<size_t>(walk.outer * parts * row) * sizeof(double));
 }
 
-// Each of `outer` results is one number: the sum of `repeats` runs of `row` elements, each divided into parts.
+// Each of `outer` results is one number: the sum of `repeats` runs of `row` elements, each divided into
+// parts.
 KernelPointer sumRuns(dw_device& device, const Walk& walk) {
   const int64_t wanted = walk.outer >= kMostParts ? 1 : walk.row / kElementsPerPart;
   const int64_t parts = std::max<int64_t>(1, std::min(wanted, kMostParts));
@@ -164,9 +167,8 @@ KernelPointer sumRuns(dw_device& device, const Walk& walk) {
 KernelPointer prepare(dw_device& device, const Node& node) {
   const Walk walk = makeWalk(node);
   if (walk.empty) {
-    return makeKernel([count = elements(node.output(0))](const Launch& run) {
-      std::fill_n(run.out(0), count, 0.0f);
-    });
+    return makeKernel(
+        [count = elements(node.output(0))](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   return walk.rowReduced ? sumRuns(device, walk) : sumRows(device, walk);
 }

@@ -1,5 +1,5 @@
-// Ops that move, repeat or convert elements: broadcast, fill, cast, concat, slice, pad, reshape. All but cast take
-// elements as bytes, of any type.
+// Ops that move, repeat or convert elements: broadcast, fill, cast, concat, slice, pad, reshape. All but cast
+// take elements as bytes, of any type.
 #include <cstring>
 #include <vector>
 
@@ -61,7 +61,8 @@ Box boxOf(const dw_aval& extents, const dw_aval& to, const dw_aval& from) {
   Box box;
   for (int32_t i = 0; i < extents.rank; i++) box.push(extents.dims[i], toStrides[i], fromStrides[i]);
   box.finish();
-  // The rows of two dense tensors are dense, except where the innermost axes have one element: make those the row.
+  // The rows of two dense tensors are dense, except where the innermost axes have one element: make those the
+  // row.
   if (box.toStrides[box.rank - 1] != 1 || box.fromStrides[box.rank - 1] != 1) {
     box.extents[box.rank] = box.toStrides[box.rank] = box.fromStrides[box.rank] = 1;
     box.rank++;
@@ -73,7 +74,8 @@ void expectShapeAttributes(const Node& node, uint32_t first) {
   const dw_aval& y = node.output(0);
   if (node.attributes() != first + static_cast<uint32_t>(y.rank)) node.invalid("the shape has another rank");
   for (int32_t i = 0; i < y.rank; i++)
-    if (node.integer(first + static_cast<uint32_t>(i), 0) != y.dims[i]) node.invalid("the output has another shape");
+    if (node.integer(first + static_cast<uint32_t>(i), 0) != y.dims[i])
+      node.invalid("the output has another shape");
 }
 
 void expectSameType(const Node& node) {
@@ -125,7 +127,9 @@ KernelPointer prepareFill(dw_device& device, const Node& node) {
   if (type == DW_F64) {
     std::memcpy(element, &value, sizeof value);
   } else if (type == DW_I32) {
-    const double inside = value >= 2147483647.0 ? 2147483647.0 : value <= -2147483648.0 ? -2147483648.0 : value;
+    const double inside = value >= 2147483647.0    ? 2147483647.0
+                          : value <= -2147483648.0 ? -2147483648.0
+                                                   : value;
     const int32_t integer = inside == inside ? static_cast<int32_t>(inside) : 0;
     std::memcpy(element, &integer, sizeof integer);
   } else {
@@ -153,7 +157,8 @@ void checkCast(const Node& node) {
 
 KernelPointer prepareCast(dw_device& device, const Node& node) {
   const int32_t from = node.input(0).dtype, to = node.output(0).dtype;
-  const int64_t fromBytes = static_cast<int64_t>(byteSize(from)), toBytes = static_cast<int64_t>(byteSize(to));
+  const int64_t fromBytes = static_cast<int64_t>(byteSize(from)),
+                toBytes = static_cast<int64_t>(byteSize(to));
   const int64_t count = elements(node.output(0));
   return makeKernel([=, kernel = device.kernels->cast](const Launch& run) {
     parallelFor(count, 1, [&](int64_t begin, int64_t end) {
@@ -164,7 +169,8 @@ KernelPointer prepareCast(dw_device& device, const Node& node) {
 }
 
 void checkConcat(const Node& node) {
-  if (node.inputs() == 0 || node.outputs() != 1 || node.attributes() != 1) node.invalid("expected inputs and an axis");
+  if (node.inputs() == 0 || node.outputs() != 1 || node.attributes() != 1)
+    node.invalid("expected inputs and an axis");
   const dw_aval& y = node.output(0);
   const int64_t axis = node.integer(0, 0);
   if (axis >= y.rank) node.invalid("there is no axis %lld", static_cast<long long>(axis));
@@ -212,7 +218,8 @@ void checkSlice(const Node& node) {
   node.expectRank(y, x.rank);
   for (uint32_t i = 0; i < rank; i++) {
     const int64_t start = node.integer(i, 0), extent = node.integer(rank + i, 0);
-    if (extent != y.dims[i] || start + extent > x.dims[i]) node.invalid("axis %u: the slice is out of bounds", i);
+    if (extent != y.dims[i] || start + extent > x.dims[i])
+      node.invalid("axis %u: the slice is out of bounds", i);
   }
 }
 
@@ -224,7 +231,8 @@ KernelPointer prepareSlice(dw_device&, const Node& node) {
   denseStrides(x, strides);
   for (int32_t i = 0; i < x.rank; i++) offset += node.integer(static_cast<uint32_t>(i), 0) * strides[i];
   return makeKernel([=, box = boxOf(y, y, x)](const Launch& run) {
-    copyBox(box, static_cast<char*>(run.outputs[0]), static_cast<const char*>(run.inputs[0]) + offset * bytes, bytes);
+    copyBox(box, static_cast<char*>(run.outputs[0]), static_cast<const char*>(run.inputs[0]) + offset * bytes,
+            bytes);
   });
 }
 
@@ -257,7 +265,8 @@ void checkReshape(const Node& node) {
   node.expect(1, 1, static_cast<uint32_t>(node.output(0).rank));
   expectSameType(node);
   expectShapeAttributes(node, 0);
-  if (elements(node.input(0)) != elements(node.output(0))) node.invalid("the shapes hold different numbers of elements");
+  if (elements(node.input(0)) != elements(node.output(0)))
+    node.invalid("the shapes hold different numbers of elements");
 }
 
 KernelPointer prepareReshape(dw_device&, const Node& node) {

@@ -1,4 +1,5 @@
-// Walking tensors of up to six axes: axes that lie one after another in memory are merged, then rows are walked.
+// Walking tensors of up to six axes: axes that lie one after another in memory are merged, then rows are
+// walked.
 #ifndef DEPTHWISE_CPU_STRIDED_H
 #define DEPTHWISE_CPU_STRIDED_H
 
@@ -6,7 +7,8 @@
 
 namespace dw::cpu {
 
-// A box of elements seen in two tensors, outermost axis first; strides in elements, 0 where a tensor repeats itself.
+// A box of elements seen in two tensors, outermost axis first; strides in elements, 0 where a tensor repeats
+// itself.
 struct Box {
   int rank = 0;
   int64_t extents[DW_MAX_RANK + 1] = {};
@@ -16,7 +18,8 @@ struct Box {
   // Appends an inner axis; leaves out axes of one element, and merges where both tensors go on without a gap.
   void push(int64_t extent, int64_t toStride, int64_t fromStride) {
     if (extent == 1) return;
-    if (rank > 0 && toStrides[rank - 1] == extent * toStride && fromStrides[rank - 1] == extent * fromStride) {
+    if (rank > 0 && toStrides[rank - 1] == extent * toStride &&
+        fromStrides[rank - 1] == extent * fromStride) {
       extents[rank - 1] *= extent;
       toStrides[rank - 1] = toStride;
       fromStrides[rank - 1] = fromStride;

@@ -1,4 +1,5 @@
-// The updates of the optimizers and of the Polyak average, one pass over memory each. Formulas: depthwise_ops.h.
+// The updates of the optimizers and of the Polyak average, one pass over memory each. Formulas:
+// depthwise_ops.h.
 #include <cmath>
 
 #include "op.h"
@@ -30,13 +31,14 @@ float number(const Node& node, uint32_t i) { return static_cast<float>(node.attr
 KernelPointer prepareSgd(dw_device& device, const Node& node) {
   UpdateRule rule = {};
   rule.weightDecay = number(node, 0);
-  return makeKernel([rule, count = elements(node.input(0)), kernel = device.kernels->sgdUpdate](const Launch& run) {
-    UpdateRule r = rule;
-    r.learningRate = *run.in(2);
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(r, run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i);
-    });
-  });
+  return makeKernel(
+      [rule, count = elements(node.input(0)), kernel = device.kernels->sgdUpdate](const Launch& run) {
+        UpdateRule r = rule;
+        r.learningRate = *run.in(2);
+        parallelFor(count, 1, [&](int64_t i, int64_t end) {
+          kernel(r, run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i);
+        });
+      });
 }
 
 KernelPointer prepareMomentum(dw_device& device, const Node& node) {
@@ -112,12 +114,13 @@ KernelPointer prepareAdam(dw_device& device, const Node& node) {
 }
 
 KernelPointer preparePolyak(dw_device& device, const Node& node) {
-  return makeKernel([count = elements(node.input(0)), kernel = device.kernels->polyakUpdate](const Launch& run) {
-    const float decay = *run.in(2);
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i, decay);
-    });
-  });
+  return makeKernel(
+      [count = elements(node.input(0)), kernel = device.kernels->polyakUpdate](const Launch& run) {
+        const float decay = *run.in(2);
+        parallelFor(count, 1, [&](int64_t i, int64_t end) {
+          kernel(run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i, decay);
+        });
+      });
 }
 
 }  // namespace

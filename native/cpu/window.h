@@ -24,8 +24,9 @@ inline void checkExtent(const Node& node, int64_t extent, int64_t before, int64_
   const int64_t padded = extent + before + after;
   if (padded < span || (padded - span) / stride + 1 != output)
     node.invalid("%lld elements, padded by %lld and %lld, do not give %lld windows of %lld at stride %lld",
-                 static_cast<long long>(extent), static_cast<long long>(before), static_cast<long long>(after),
-                 static_cast<long long>(output), static_cast<long long>(span), static_cast<long long>(stride));
+                 static_cast<long long>(extent), static_cast<long long>(before),
+                 static_cast<long long>(after), static_cast<long long>(output), static_cast<long long>(span),
+                 static_cast<long long>(stride));
 }
 
 }  // namespace dw::cpu

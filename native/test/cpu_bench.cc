@@ -15,7 +15,8 @@ using plugin::shape;
 
 struct Layer {
   std::string name;
-  int64_t size, c, o, kernel, stride, pad, groups;  // pad: before, as TensorFlow's `same` has it where stride is 2
+  int64_t size, c, o, kernel, stride, pad,
+      groups;  // pad: before, as TensorFlow's `same` has it where stride is 2
   int times;
 };
 
@@ -84,7 +85,8 @@ void benchmarkConvolutions(plugin::Plugin& plugin, int64_t n, int64_t size, int 
   for (const Layer& l : xceptionLayers(size)) {
     const int64_t after = l.pad;
     const int64_t out = (l.size + l.pad + after - l.kernel) / l.stride + 1;
-    const double p = static_cast<double>(l.pad), s = static_cast<double>(l.stride), k = static_cast<double>(l.kernel);
+    const double p = static_cast<double>(l.pad), s = static_cast<double>(l.stride),
+                 k = static_cast<double>(l.kernel);
     const double side = static_cast<double>(l.size);
     const dw_aval x = shape({n, l.size, l.size, l.c}), y = shape({n, out, out, l.o});
     const dw_aval w = shape({l.o, l.kernel, l.kernel, l.c / l.groups});
@@ -133,9 +135,22 @@ void benchmarkMemory(plugin::Plugin& plugin, int64_t n, int repeats) {
       {DW_OP_momentumUpdate, {w, w, w, scalar}, {w, w}, {0.9, 0, 1e-5}},
       {DW_OP_adamUpdate, {w, w, w, w, scalar, scalar}, {w, w, w}, {0.9, 0.999, 1e-7, 0}},
   };
-  const char* names[] = {"copy (reshape)", "relu", "reluGrad", "elu", "add", "channelSums", "channelGradSums",
-                         "channelAffine", "sum to channels", "sum to a scalar", "maxPool 3x3/2", "maxPoolGrad 3x3/2",
-                         "normalizeImages", "dropout", "momentumUpdate", "adamUpdate"};
+  const char* names[] = {"copy (reshape)",
+                         "relu",
+                         "reluGrad",
+                         "elu",
+                         "add",
+                         "channelSums",
+                         "channelGradSums",
+                         "channelAffine",
+                         "sum to channels",
+                         "sum to a scalar",
+                         "maxPool 3x3/2",
+                         "maxPoolGrad 3x3/2",
+                         "normalizeImages",
+                         "dropout",
+                         "momentumUpdate",
+                         "adamUpdate"};
   std::printf("\n%-28s %7s %7s\n", "", "ms", "GB/s");
   for (size_t i = 0; i < nodes.size(); i++) {
     size_t moved = 0;

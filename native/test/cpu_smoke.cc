@@ -1,4 +1,5 @@
-// Holds the CPU plug-in's ops against plain loops in f64, through the C interface, on shapes chosen to be awkward.
+// Holds the CPU plug-in's ops against plain loops in f64, through the C interface, on shapes chosen to be
+// awkward.
 //
 //   cpu_smoke build/Release/libdepthwise_cpu.so
 #include <algorithm>
@@ -59,9 +60,12 @@ std::vector<Values> run(plugin::Plugin& plugin, const Node& node, const std::vec
   for (size_t i = 0; i < inputs.size(); i++) {
     for (size_t j = 0; j < inputs[i].size(); j++) {
       const double value = inputs[i][j];
-      if (node.inputs[i].dtype == DW_F32) static_cast<float*>(kernel.inputs[i])[j] = static_cast<float>(value);
-      if (node.inputs[i].dtype == DW_I32) static_cast<int32_t*>(kernel.inputs[i])[j] = static_cast<int32_t>(value);
-      if (node.inputs[i].dtype == DW_U8) static_cast<uint8_t*>(kernel.inputs[i])[j] = static_cast<uint8_t>(value);
+      if (node.inputs[i].dtype == DW_F32)
+        static_cast<float*>(kernel.inputs[i])[j] = static_cast<float>(value);
+      if (node.inputs[i].dtype == DW_I32)
+        static_cast<int32_t*>(kernel.inputs[i])[j] = static_cast<int32_t>(value);
+      if (node.inputs[i].dtype == DW_U8)
+        static_cast<uint8_t*>(kernel.inputs[i])[j] = static_cast<uint8_t>(value);
     }
   }
   for (size_t i = 0; i < node.outputs.size(); i++)  // NaN, so that what is not written shows
@@ -88,7 +92,8 @@ void testConvolution(plugin::Plugin& plugin, const Conv& v) {
   const int64_t oh = (v.h + v.top + v.bottom - (v.kh - 1) * v.dh - 1) / v.sh + 1;
   const int64_t ow = (v.w + v.left + v.right - (v.kw - 1) * v.dw - 1) / v.sw + 1;
   const int64_t cg = v.c / v.groups, og = v.o / v.groups;
-  const dw_aval xs = shape({v.n, v.h, v.w, v.c}), ws = shape({v.o, v.kh, v.kw, cg}), ys = shape({v.n, oh, ow, v.o});
+  const dw_aval xs = shape({v.n, v.h, v.w, v.c}), ws = shape({v.o, v.kh, v.kw, cg}),
+                ys = shape({v.n, oh, ow, v.o});
   const Values x = randomValues(elements(xs)), w = randomValues(elements(ws)), g = randomValues(elements(ys));
   Values y(g.size()), dx(x.size()), dw(w.size());
   for (int64_t n = 0; n < v.n; n++)
@@ -110,7 +115,7 @@ void testConvolution(plugin::Plugin& plugin, const Conv& v) {
               }
             }
   const auto number = [](int64_t value) { return static_cast<double>(value); };
-  const Values window = {number(v.sh),   number(v.sw),    number(v.top), number(v.bottom), number(v.left),
+  const Values window = {number(v.sh),    number(v.sw), number(v.top), number(v.bottom), number(v.left),
                          number(v.right), number(v.dh), number(v.dw),  number(v.groups)};
   Values input = window, weight = window;
   input.insert(input.end(), {number(v.h), number(v.w)});
@@ -118,22 +123,34 @@ void testConvolution(plugin::Plugin& plugin, const Conv& v) {
   std::string name;
   for (const int64_t* p = &v.n; p <= &v.groups; p++) name += " " + std::to_string(*p);
   expectNear(run(plugin, {DW_OP_conv2d, {xs, ws}, {ys}, window}, {x, w})[0], y, "conv2d" + name);
-  expectNear(run(plugin, {DW_OP_conv2dInputGrad, {ys, ws}, {xs}, input}, {g, w})[0], dx, "conv2dInputGrad" + name);
-  expectNear(run(plugin, {DW_OP_conv2dWeightGrad, {xs, ys}, {ws}, weight}, {x, g})[0], dw, "conv2dWeightGrad" + name);
+  expectNear(run(plugin, {DW_OP_conv2dInputGrad, {ys, ws}, {xs}, input}, {g, w})[0], dx,
+             "conv2dInputGrad" + name);
+  expectNear(run(plugin, {DW_OP_conv2dWeightGrad, {xs, ys}, {ws}, weight}, {x, g})[0], dw,
+             "conv2dWeightGrad" + name);
 }
 
 void testConvolutions(plugin::Plugin& plugin) {
   // n h w c o kh kw sh sw top bottom left right dh dw groups
-  const Conv cases[] = {{2, 9, 11, 3, 32, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, 1},    {1, 8, 8, 32, 64, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, 1},
-                        {2, 7, 7, 728, 728, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},  {3, 40, 40, 16, 24, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
-                        {2, 9, 8, 64, 128, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1},   {2, 9, 9, 728, 728, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 728},
-                        {1, 8, 8, 64, 64, 3, 3, 2, 2, 0, 1, 0, 1, 1, 1, 64},   {2, 6, 5, 12, 20, 3, 2, 1, 2, 1, 2, 0, 1, 1, 1, 4},
-                        {1, 10, 10, 5, 7, 3, 3, 3, 3, 0, 2, 1, 1, 1, 1, 1},    {1, 11, 11, 8, 8, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 8},
-                        {2, 12, 9, 6, 10, 3, 3, 2, 1, 1, 2, 3, 0, 2, 3, 2},    {1, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
-                        {1, 1, 17, 1, 1, 1, 7, 1, 1, 0, 0, 3, 3, 1, 1, 1},     {2, 17, 1, 16, 16, 7, 1, 1, 1, 3, 3, 0, 0, 1, 1, 1},
-                        {1, 5, 5, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},     {2, 4, 4, 33, 33, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 33},
-                        {1, 3, 3, 2, 3, 2, 2, 1, 1, 4, 4, 4, 4, 1, 1, 1},      {1, 7, 7, 1, 40, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
-                        {0, 7, 7, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},      {1, 13, 13, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3}};
+  const Conv cases[] = {{2, 9, 11, 3, 32, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+                        {1, 8, 8, 32, 64, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+                        {2, 7, 7, 728, 728, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+                        {3, 40, 40, 16, 24, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+                        {2, 9, 8, 64, 128, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+                        {2, 9, 9, 728, 728, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 728},
+                        {1, 8, 8, 64, 64, 3, 3, 2, 2, 0, 1, 0, 1, 1, 1, 64},
+                        {2, 6, 5, 12, 20, 3, 2, 1, 2, 1, 2, 0, 1, 1, 1, 4},
+                        {1, 10, 10, 5, 7, 3, 3, 3, 3, 0, 2, 1, 1, 1, 1, 1},
+                        {1, 11, 11, 8, 8, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 8},
+                        {2, 12, 9, 6, 10, 3, 3, 2, 1, 1, 2, 3, 0, 2, 3, 2},
+                        {1, 1, 1, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+                        {1, 1, 17, 1, 1, 1, 7, 1, 1, 0, 0, 3, 3, 1, 1, 1},
+                        {2, 17, 1, 16, 16, 7, 1, 1, 1, 3, 3, 0, 0, 1, 1, 1},
+                        {1, 5, 5, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},
+                        {2, 4, 4, 33, 33, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 33},
+                        {1, 3, 3, 2, 3, 2, 2, 1, 1, 4, 4, 4, 4, 1, 1, 1},
+                        {1, 7, 7, 1, 40, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+                        {0, 7, 7, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                        {1, 13, 13, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3}};
   for (const Conv& conv : cases) testConvolution(plugin, conv);
 }
 
@@ -142,7 +159,8 @@ struct PoolCase {
 };
 
 void testPool(plugin::Plugin& plugin, const PoolCase& v) {
-  const int64_t oh = (v.h + v.top + v.bottom - v.kh) / v.sh + 1, ow = (v.w + v.left + v.right - v.kw) / v.sw + 1;
+  const int64_t oh = (v.h + v.top + v.bottom - v.kh) / v.sh + 1,
+                ow = (v.w + v.left + v.right - v.kw) / v.sw + 1;
   const dw_aval xs = shape({v.n, v.h, v.w, v.c}), ys = shape({v.n, oh, ow, v.c});
   const dw_aval is = shape({v.n, oh, ow, v.c}, DW_U8);
   Values x = randomValues(elements(xs));
@@ -188,21 +206,25 @@ void testPool(plugin::Plugin& plugin, const PoolCase& v) {
   const auto pooled = run(plugin, {DW_OP_maxPool, {xs}, {ys, is}, window}, {x});
   expectNear(pooled[0], y, "maxPool" + name, 0);
   expectNear(pooled[1], index, "maxPool argmax" + name, 0);
-  expectNear(run(plugin, {DW_OP_maxPoolGrad, {ys, is}, {xs}, with({h, w})}, {g, index})[0], dx, "maxPoolGrad" + name);
+  expectNear(run(plugin, {DW_OP_maxPoolGrad, {ys, is}, {xs}, with({h, w})}, {g, index})[0], dx,
+             "maxPoolGrad" + name);
   expectNear(run(plugin, {DW_OP_avgPool, {xs}, {ys}, with({0})}, {x})[0], mean, "avgPool" + name);
-  expectNear(run(plugin, {DW_OP_avgPool, {xs}, {ys}, with({1})}, {x})[0], padded, "avgPool counting padding" + name);
-  expectNear(run(plugin, {DW_OP_avgPoolGrad, {ys}, {xs}, with({0, h, w})}, {g})[0], dMean, "avgPoolGrad" + name);
+  expectNear(run(plugin, {DW_OP_avgPool, {xs}, {ys}, with({1})}, {x})[0], padded,
+             "avgPool counting padding" + name);
+  expectNear(run(plugin, {DW_OP_avgPoolGrad, {ys}, {xs}, with({0, h, w})}, {g})[0], dMean,
+             "avgPoolGrad" + name);
 }
 
 void testPools(plugin::Plugin& plugin) {
-  const PoolCase cases[] = {{2, 9, 9, 128, 3, 3, 2, 2, 1, 1, 1, 1}, {1, 8, 7, 728, 3, 3, 2, 2, 0, 1, 1, 1},
-                            {2, 5, 6, 3, 2, 3, 1, 2, 1, 0, 0, 2},  {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+  const PoolCase cases[] = {{2, 9, 9, 128, 3, 3, 2, 2, 1, 1, 1, 1},  {1, 8, 7, 728, 3, 3, 2, 2, 0, 1, 1, 1},
+                            {2, 5, 6, 3, 2, 3, 1, 2, 1, 0, 0, 2},    {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
                             {1, 10, 10, 29, 3, 3, 3, 3, 0, 0, 0, 0}, {1, 12, 12, 77, 5, 5, 1, 1, 2, 2, 2, 2}};
   for (const PoolCase& pool : cases) testPool(plugin, pool);
 }
 
 void testSums(plugin::Plugin& plugin) {
-  for (const auto& [rows, c] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {7, 3}, {1000, 728}, {70001, 5}, {300, 2500}}) {
+  for (const auto& [rows, c] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {7, 3}, {1000, 728}, {70001, 5}, {300, 2500}}) {
     const dw_aval xs = shape({rows, c}), cs = shape({c});
     const Values x = randomValues(rows * c), g = randomValues(rows * c);
     Values sum(static_cast<size_t>(c)), square(sum), sumG(sum), product(sum);
@@ -244,8 +266,8 @@ void testSums(plugin::Plugin& plugin) {
       }
       wanted[static_cast<size_t>(index)] += x[static_cast<size_t>(at)];
     }
-    expectNear(run(plugin, {DW_OP_sum, {xs}, {ys}, attributes}, {x})[0], wanted, "sum, axes " + std::to_string(mask),
-               1e-6);
+    expectNear(run(plugin, {DW_OP_sum, {xs}, {ys}, attributes}, {x})[0], wanted,
+               "sum, axes " + std::to_string(mask), 1e-6);
   }
 }
 
@@ -270,7 +292,8 @@ void testActivations(plugin::Plugin& plugin) {
   expect(std::isnan(run(plugin, {DW_OP_elu, {ns}, {ns}, {1}}, {nan})[0][16]), "NaN passes through elu");
 }
 
-// The known answers of Random123 for philox4x32-10 with all words 0, by way of the words' comparison with the rate.
+// The known answers of Random123 for philox4x32-10 with all words 0, by way of the words' comparison with the
+// rate.
 void testDropout(plugin::Plugin& plugin) {
   const uint32_t words[] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
   const dw_aval xs = shape({1003});

@@ -1,4 +1,5 @@
-// Driving a backend plug-in through the C interface: opens it, runs one op on host arrays. For the C++ test programs.
+// Driving a backend plug-in through the C interface: opens it, runs one op on host arrays. For the C++ test
+// programs.
 #ifndef DEPTHWISE_TEST_PLUGIN_H
 #define DEPTHWISE_TEST_PLUGIN_H
 
@@ -110,7 +111,8 @@ class Kernel {
   Kernel(const Kernel&) = delete;
 
   dw_status launch() {
-    return plugin_.api->launch(plugin_.device, kernel_, inputs.data(), outputs.data(), workspace_, &plugin_.error);
+    return plugin_.api->launch(plugin_.device, kernel_, inputs.data(), outputs.data(), workspace_,
+                               &plugin_.error);
   }
 
   dw_status status;

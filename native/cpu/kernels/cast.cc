@@ -1,4 +1,5 @@
-// Conversions between f32, i32, u8, f16 and bf16. To an integer: truncates towards zero and saturates; NaN is 0.
+// Conversions between f32, i32, u8, f16 and bf16. To an integer: truncates towards zero and saturates; NaN is
+// 0.
 #include "../../include/depthwise.h"
 #include "exponential.h"
 #include "kernels.h"
@@ -21,11 +22,12 @@ inline float load(Brain x) { return bitsToFloat(static_cast<int32_t>(static_cast
 inline float load(Half x) {
   const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
   const uint32_t magnitude = x.bits & 0x7fff;
-  // Moved to f32's place, a half is 2^112 too small; a subnormal is an integer times 2^-24. Infinity and NaN have
-  // the largest exponent in both.
+  // Moved to f32's place, a half is 2^112 too small; a subnormal is an integer times 2^-24. Infinity and NaN
+  // have the largest exponent in both.
   const uint32_t normal = (magnitude << 13) + ((127 - 15) << 23);
   const uint32_t special = (magnitude << 13) | 0x7f800000;
-  const uint32_t subnormal = static_cast<uint32_t>(floatToBits(static_cast<float>(magnitude) * 5.9604644775390625e-8f));
+  const uint32_t subnormal =
+      static_cast<uint32_t>(floatToBits(static_cast<float>(magnitude) * 5.9604644775390625e-8f));
   const uint32_t bits = magnitude >= 0x7c00 ? special : magnitude < 0x0400 ? subnormal : normal;
   return bitsToFloat(static_cast<int32_t>(bits | sign));
 }
@@ -34,7 +36,10 @@ inline void store(float* y, float x) { *y = x; }
 
 inline void store(int32_t* y, float x) {
   // 2147483520 is the largest f32 below 2^31.
-  const float inside = x >= 2147483520.0f ? 2147483520.0f : x <= -2147483648.0f ? -2147483648.0f : x == x ? x : 0.0f;
+  const float inside = x >= 2147483520.0f    ? 2147483520.0f
+                       : x <= -2147483648.0f ? -2147483648.0f
+                       : x == x              ? x
+                                             : 0.0f;
   *y = x >= 2147483648.0f ? 2147483647 : static_cast<int32_t>(inside);
 }
 
@@ -65,16 +70,19 @@ inline void store(Half* y, float x) {
 
 template <class From, class To>
 inline void convert(const From* x, To* y, int64_t n) {
-  DW_VECTORIZE for (int64_t i = 0; i < n; i++) store(&y[i], load(x[i]));
+  DW_VECTORIZE
+  for (int64_t i = 0; i < n; i++) store(&y[i], load(x[i]));
 }
 
 inline void convert(const int32_t* x, int32_t* y, int64_t n) {
-  DW_VECTORIZE for (int64_t i = 0; i < n; i++) y[i] = x[i];
+  DW_VECTORIZE
+  for (int64_t i = 0; i < n; i++) y[i] = x[i];
 }
 
 template <class To>
 inline void convert(const int32_t* x, To* y, int64_t n) {
-  DW_VECTORIZE for (int64_t i = 0; i < n; i++) store(&y[i], static_cast<float>(x[i]));
+  DW_VECTORIZE
+  for (int64_t i = 0; i < n; i++) store(&y[i], static_cast<float>(x[i]));
 }
 
 template <class From>

@@ -6,7 +6,8 @@ namespace dw::cpu {
 namespace DW_ISA {
 namespace {
 
-// Rows shorter than this are taken several at a time, with the per-channel values repeated, so that vectors are full.
+// Rows shorter than this are taken several at a time, with the per-channel values repeated, so that vectors
+// are full.
 constexpr int64_t kNarrow = 64;
 
 // How a tensor of `rows` by `c` is walked: `wide` channels per step, the last step with fewer.
@@ -26,11 +27,13 @@ struct Pattern {
   float buffer[2 * kNarrow];
 };
 
-// Sums of up to this many rows are held in f32, then added up in f64: an error of about 1e-7 of the sum of magnitudes.
+// Sums of up to this many rows are held in f32, then added up in f64: an error of about 1e-7 of the sum of
+// magnitudes.
 constexpr int64_t kFloatRows = 16;
 
-// Rows longer than a block are walked block by block, a pattern that the processor does not foresee: the loops ask for
-// the next rows themselves. It is a loss where rows are short (128 channels: 20 GB/s against 30; 728: 22 against 11).
+// Rows longer than a block are walked block by block, a pattern that the processor does not foresee: the
+// loops ask for the next rows themselves. It is a loss where rows are short (128 channels: 20 GB/s against
+// 30; 728: 22 against 11).
 inline bool worthAsking(int64_t c) { return c > 8 * kWidth; }
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -96,23 +99,27 @@ struct AddGradSums {
 
 }  // namespace
 
-void channelAffine(const float* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c) {
+void channelAffine(const float* x, const float* scale, const float* shift, float* y, int64_t rows,
+                   int64_t c) {
   const Pattern a(scale, c), b(shift, c);
   for (int64_t i = 0; i < rows * c; i += a.width) {
     const int64_t width = least(a.width, rows * c - i);
     const float* from = x + i;
     float* to = y + i;
-    DW_VECTORIZE for (int64_t j = 0; j < width; j++) to[j] = from[j] * a.data[j] + b.data[j];
+    DW_VECTORIZE
+    for (int64_t j = 0; j < width; j++) to[j] = from[j] * a.data[j] + b.data[j];
   }
 }
 
-void affineBytes(const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c) {
+void affineBytes(const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows,
+                 int64_t c) {
   const Pattern a(scale, c), b(shift, c);
   for (int64_t i = 0; i < rows * c; i += a.width) {
     const int64_t width = least(a.width, rows * c - i);
     const uint8_t* from = x + i;
     float* to = y + i;
-    DW_VECTORIZE for (int64_t j = 0; j < width; j++) to[j] = static_cast<float>(from[j]) * a.data[j] + b.data[j];
+    DW_VECTORIZE
+    for (int64_t j = 0; j < width; j++) to[j] = static_cast<float>(from[j]) * a.data[j] + b.data[j];
   }
 }
 
@@ -122,7 +129,8 @@ void channelMultiply(const float* x, const float* scale, float* y, int64_t rows,
     const int64_t width = least(a.width, rows * c - i);
     const float* from = x + i;
     float* to = y + i;
-    DW_VECTORIZE for (int64_t j = 0; j < width; j++) to[j] = from[j] * a.data[j];
+    DW_VECTORIZE
+    for (int64_t j = 0; j < width; j++) to[j] = from[j] * a.data[j];
   }
 }
 
@@ -132,7 +140,8 @@ void addBias(const float* x, const float* bias, float* y, int64_t rows, int64_t 
     const int64_t width = least(b.width, rows * c - i);
     const float* from = x + i;
     float* to = y + i;
-    DW_VECTORIZE for (int64_t j = 0; j < width; j++) to[j] = from[j] + b.data[j];
+    DW_VECTORIZE
+    for (int64_t j = 0; j < width; j++) to[j] = from[j] + b.data[j];
   }
 }
 
@@ -175,7 +184,8 @@ void sumRun(const float* x, int64_t n, double* sum) {
   while (i + kLanes <= n) {
     float lanes[kLanes] = {};
     const int64_t end = least(i + kLanes * kSteps, n - n % kLanes);
-    for (; i < end; i += kLanes) DW_VECTORIZE for (int64_t j = 0; j < kLanes; j++) lanes[j] += x[i + j];
+    for (; i < end; i += kLanes) DW_VECTORIZE
+    for (int64_t j = 0; j < kLanes; j++) lanes[j] += x[i + j];
     for (int64_t j = 0; j < kLanes; j++) total += lanes[j];
   }
   for (; i < n; i++) total += x[i];

@@ -9,7 +9,8 @@ constexpr int kLanes = 32;  // counters worked on at once
 
 // The blocks of counters {first + lane, step, 0}: word 4 * lane + i is word i of block `lane`.
 inline void philoxBlocks(uint64_t first, uint32_t step, const uint32_t key[2], uint32_t words[4 * kLanes]) {
-  DW_VECTORIZE for (int lane = 0; lane < kLanes; lane++) {
+  DW_VECTORIZE
+  for (int lane = 0; lane < kLanes; lane++) {
     const uint64_t block = first + static_cast<uint64_t>(lane);
     uint32_t x0 = static_cast<uint32_t>(block), x1 = static_cast<uint32_t>(block >> 32), x2 = step, x3 = 0;
     uint32_t key0 = key[0], key1 = key[1];
@@ -38,7 +39,8 @@ void dropout(const float* x, float* y, int64_t begin, int64_t end, const uint32_
   for (int64_t i = begin; i < end; i += 4 * kLanes) {
     philoxBlocks(static_cast<uint64_t>(i) / 4, step, key, words);
     const int64_t count = end - i < 4 * kLanes ? end - i : 4 * kLanes;
-    DW_VECTORIZE for (int64_t j = 0; j < count; j++) {
+    DW_VECTORIZE
+    for (int64_t j = 0; j < count; j++) {
       const float kept = x[i + j] * scale;
       y[i + j] = words[j] >= threshold ? kept : 0.0f;
     }

@@ -1,4 +1,5 @@
-// Vectorisable exponential functions, each within 2 ulp of the exact result. Included by the kernel sources only.
+// Vectorisable exponential functions, each within 2 ulp of the exact result. Included by the kernel sources
+// only.
 #ifndef DEPTHWISE_CPU_KERNELS_EXPONENTIAL_H
 #define DEPTHWISE_CPU_KERNELS_EXPONENTIAL_H
 

@@ -1,4 +1,5 @@
-// The host loops, each compiled once per instruction set; `selectKernels` picks one table when a device opens.
+// The host loops, each compiled once per instruction set; `selectKernels` picks one table when a device
+// opens.
 //
 // Every function does one thread's share and allocates nothing. Where a function is elementwise, y may be x.
 // Rows are contiguous: x[rows][c]. Ranges [begin, end) count what the name says.
@@ -16,8 +17,8 @@ struct PoolShape {
   bool countPadding;
 };
 
-// The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come rounded from
-// f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
+// The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
+// rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
 struct UpdateRule {
   float learningRate, weightDecay, momentum, epsilon;
   float rho, restOfRho, restOfBeta1, restOfBeta2;
@@ -25,59 +26,61 @@ struct UpdateRule {
 };
 
 // clang-format off
-#define DW_KERNELS(X)                                                                                            \
-  /* elementwise, n elements */                                                                                  \
-  X(relu, (const float* x, float* y, int64_t n))                                                                 \
-  X(reluGrad, (const float* g, const float* y, float* dx, int64_t n))                                            \
-  X(elu, (const float* x, float* y, int64_t n, float alpha))                                                     \
-  X(eluGrad, (const float* g, const float* y, float* dx, int64_t n, float alpha))                                \
-  X(sigmoid, (const float* x, float* y, int64_t n))                                                              \
-  X(sigmoidGrad, (const float* g, const float* y, float* dx, int64_t n))                                         \
-  X(add, (const float* a, const float* b, float* y, int64_t n))                                                  \
-  X(subtract, (const float* a, const float* b, float* y, int64_t n))                                             \
-  X(multiply, (const float* a, const float* b, float* y, int64_t n))                                             \
-  X(scale, (const float* x, float* y, int64_t n, float factor))                                                  \
-  X(square, (const float* x, float* y, int64_t n))                                                               \
-  X(cast, (const void* x, int32_t from, void* y, int32_t to, int64_t n))                                         \
-  /* elements [begin, end) of a whole tensor; begin is a multiple of 4 */                                        \
-  X(dropout, (const float* x, float* y, int64_t begin, int64_t end, const uint32_t key[2], uint32_t step,        \
-              uint32_t threshold, float scale))                                                                  \
-  /* rows of c channels */                                                                                       \
-  X(channelAffine, (const float* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c))  \
-  X(channelMultiply, (const float* x, const float* scale, float* y, int64_t rows, int64_t c))                    \
-  X(addBias, (const float* x, const float* bias, float* y, int64_t rows, int64_t c))                             \
-  X(affineBytes, (const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c))  \
-  /* sums[c] of x and squares[c] of x*x over rows that are `stride` apart; squares may be NULL */                \
-  X(channelSums, (const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares))       \
-  X(channelGradSums, (const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX))     \
-  X(sumRun, (const float* x, int64_t n, double* sum))                                                            \
-  /* rows of c classes */                                                                                        \
-  X(softmax, (const float* x, float* y, int64_t rows, int64_t c))                                                \
-  X(softmaxGrad, (const float* g, const float* y, float* dx, int64_t rows, int64_t c))                           \
-  X(softmaxCrossEntropy, (const float* logits, const int32_t* labels, float* loss, int64_t rows, int64_t c,      \
-                          double smoothing))                                                                     \
-  X(softmaxCrossEntropyGrad, (const float* g, const float* logits, const int32_t* labels, float* dx,             \
-                              int64_t rows, int64_t c, double smoothing))                                        \
-  X(sigmoidCrossEntropy, (const float* logits, const float* targets, float* loss, int64_t rows, int64_t c,       \
-                          double smoothing))                                                                     \
-  X(sigmoidCrossEntropyGrad, (const float* g, const float* logits, const float* targets, float* dx,              \
-                              int64_t rows, int64_t c, double smoothing))                                        \
-  /* rows [begin, end) of n*oh output rows, or of n*h input rows for gradients */                                \
-  X(maxPool, (const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end))        \
-  X(maxPoolGrad, (const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin,           \
-                  int64_t end))                                                                                  \
-  X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end))                         \
-  X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end))                    \
-  /* updates of n elements; each output may be the input it succeeds */                                          \
-  X(sgdUpdate, (const UpdateRule& r, const float* w, const float* g, float* newW, int64_t n))                    \
-  X(momentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, float* newW,           \
-                     float* newM, int64_t n))                                                                    \
-  X(rmspropUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, float* newW,            \
-                    float* newV, int64_t n))                                                                     \
-  X(rmspropMomentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, const float* m, \
-                            float* newW, float* newV, float* newM, int64_t n))                                   \
-  X(adamUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, const float* v,            \
-                 float* newW, float* newM, float* newV, int64_t n))                                              \
+#define DW_KERNELS(X) \
+  /* elementwise, n elements */ \
+  X(relu, (const float* x, float* y, int64_t n)) \
+  X(reluGrad, (const float* g, const float* y, float* dx, int64_t n)) \
+  X(elu, (const float* x, float* y, int64_t n, float alpha)) \
+  X(eluGrad, (const float* g, const float* y, float* dx, int64_t n, float alpha)) \
+  X(sigmoid, (const float* x, float* y, int64_t n)) \
+  X(sigmoidGrad, (const float* g, const float* y, float* dx, int64_t n)) \
+  X(add, (const float* a, const float* b, float* y, int64_t n)) \
+  X(subtract, (const float* a, const float* b, float* y, int64_t n)) \
+  X(multiply, (const float* a, const float* b, float* y, int64_t n)) \
+  X(scale, (const float* x, float* y, int64_t n, float factor)) \
+  X(square, (const float* x, float* y, int64_t n)) \
+  X(cast, (const void* x, int32_t from, void* y, int32_t to, int64_t n)) \
+  /* elements [begin, end) of a whole tensor; begin is a multiple of 4 */ \
+  X(dropout, (const float* x, float* y, int64_t begin, int64_t end, const uint32_t key[2], uint32_t step, \
+              uint32_t threshold, float scale)) \
+  /* rows of c channels */ \
+  X(channelAffine, (const float* x, const float* scale, const float* shift, float* y, int64_t rows, \
+                    int64_t c)) \
+  X(channelMultiply, (const float* x, const float* scale, float* y, int64_t rows, int64_t c)) \
+  X(addBias, (const float* x, const float* bias, float* y, int64_t rows, int64_t c)) \
+  X(affineBytes, (const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows, \
+                  int64_t c)) \
+  /* sums[c] of x and squares[c] of x*x over rows that are `stride` apart; squares may be NULL */ \
+  X(channelSums, (const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares)) \
+  X(channelGradSums, (const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX)) \
+  X(sumRun, (const float* x, int64_t n, double* sum)) \
+  /* rows of c classes */ \
+  X(softmax, (const float* x, float* y, int64_t rows, int64_t c)) \
+  X(softmaxGrad, (const float* g, const float* y, float* dx, int64_t rows, int64_t c)) \
+  X(softmaxCrossEntropy, (const float* logits, const int32_t* labels, float* loss, int64_t rows, int64_t c, \
+                          double smoothing)) \
+  X(softmaxCrossEntropyGrad, (const float* g, const float* logits, const int32_t* labels, float* dx, \
+                              int64_t rows, int64_t c, double smoothing)) \
+  X(sigmoidCrossEntropy, (const float* logits, const float* targets, float* loss, int64_t rows, int64_t c, \
+                          double smoothing)) \
+  X(sigmoidCrossEntropyGrad, (const float* g, const float* logits, const float* targets, float* dx, \
+                              int64_t rows, int64_t c, double smoothing)) \
+  /* rows [begin, end) of n*oh output rows, or of n*h input rows for gradients */ \
+  X(maxPool, (const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end)) \
+  X(maxPoolGrad, (const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin, \
+                  int64_t end)) \
+  X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end)) \
+  X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end)) \
+  /* updates of n elements; each output may be the input it succeeds */ \
+  X(sgdUpdate, (const UpdateRule& r, const float* w, const float* g, float* newW, int64_t n)) \
+  X(momentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, float* newW, \
+                     float* newM, int64_t n)) \
+  X(rmspropUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, float* newW, \
+                    float* newV, int64_t n)) \
+  X(rmspropMomentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* v, \
+                            const float* m, float* newW, float* newV, float* newM, int64_t n)) \
+  X(adamUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, const float* v, \
+                 float* newW, float* newM, float* newV, int64_t n)) \
   X(polyakUpdate, (const float* average, const float* w, float* newAverage, int64_t n, float decay))
 // clang-format on
 
@@ -94,9 +97,9 @@ const Kernels* selectKernels(const char* isa, const char** reason);
 
 }  // namespace dw::cpu
 
-// Inside the kernel sources: DW_ISA is the namespace of the instruction set being compiled for. Nothing from the
-// standard library's headers that could be emitted out of line may be used there: the linker keeps one copy of such
-// a function, and that could be one with instructions that the processor lacks.
+// Inside the kernel sources: DW_ISA is the namespace of the instruction set being compiled for. Nothing from
+// the standard library's headers that could be emitted out of line may be used there: the linker keeps one
+// copy of such a function, and that could be one with instructions that the processor lacks.
 #ifdef DW_ISA
 namespace dw::cpu {
 namespace DW_ISA {

@@ -33,7 +33,8 @@ void softmax(const float* x, float* y, int64_t rows, int64_t c) {
   for (int64_t row = 0; row < rows; row++, x += c, y += c) {
     const float most = largest(x, c);
     const float factor = static_cast<float>(1.0 / sumOfExponentials(x, c, most));
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++) y[j] = exponential(x[j] - most) * factor;
+    DW_VECTORIZE
+    for (int64_t j = 0; j < c; j++) y[j] = exponential(x[j] - most) * factor;
   }
 }
 
@@ -42,7 +43,8 @@ void softmaxGrad(const float* g, const float* y, float* dx, int64_t rows, int64_
     double product = 0;
     for (int64_t j = 0; j < c; j++) product += static_cast<double>(g[j]) * y[j];
     const float inner = static_cast<float>(product);
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++) dx[j] = y[j] * (g[j] - inner);
+    DW_VECTORIZE
+    for (int64_t j = 0; j < c; j++) dx[j] = y[j] * (g[j] - inner);
   }
 }
 
@@ -55,20 +57,21 @@ void softmaxCrossEntropy(const float* logits, const int32_t* labels, float* loss
       for (int64_t j = 0; j < c; j++) all += static_cast<double>(logits[j]) - most;
     const double chosen = static_cast<double>(logits[labels[row]]) - most;
     const double logSum = __builtin_log(sumOfExponentials(logits, c, most));
-    loss[row] = static_cast<float>(logSum - (1 - smoothing) * chosen - smoothing / static_cast<double>(c) * all);
+    loss[row] =
+        static_cast<float>(logSum - (1 - smoothing) * chosen - smoothing / static_cast<double>(c) * all);
   }
 }
 
-void softmaxCrossEntropyGrad(const float* g, const float* logits, const int32_t* labels, float* dx, int64_t rows,
-                             int64_t c, double smoothing) {
+void softmaxCrossEntropyGrad(const float* g, const float* logits, const int32_t* labels, float* dx,
+                             int64_t rows, int64_t c, double smoothing) {
   const float share = static_cast<float>(smoothing / static_cast<double>(c));
   for (int64_t row = 0; row < rows; row++, logits += c, dx += c) {
     const float most = largest(logits, c), gradient = g[row];
     const float factor = static_cast<float>(1.0 / sumOfExponentials(logits, c, most));
     // The label's own entry is written last, from its logit, because dx may be the logits' memory.
     const float chosen = exponential(logits[labels[row]] - most) * factor;
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++)
-        dx[j] = gradient * (exponential(logits[j] - most) * factor - share);
+    DW_VECTORIZE
+    for (int64_t j = 0; j < c; j++) dx[j] = gradient * (exponential(logits[j] - most) * factor - share);
     dx[labels[row]] = gradient * (chosen - (static_cast<float>(1 - smoothing) + share));
   }
 }
@@ -88,12 +91,13 @@ void sigmoidCrossEntropy(const float* logits, const float* targets, float* loss,
   }
 }
 
-void sigmoidCrossEntropyGrad(const float* g, const float* logits, const float* targets, float* dx, int64_t rows,
-                             int64_t c, double smoothing) {
+void sigmoidCrossEntropyGrad(const float* g, const float* logits, const float* targets, float* dx,
+                             int64_t rows, int64_t c, double smoothing) {
   const float kept = static_cast<float>(1 - smoothing), share = static_cast<float>(smoothing / 2);
   for (int64_t row = 0; row < rows; row++, logits += c, targets += c, dx += c) {
     const float gradient = g[row] / static_cast<float>(c);
-    DW_VECTORIZE for (int64_t j = 0; j < c; j++) {
+    DW_VECTORIZE
+    for (int64_t j = 0; j < c; j++) {
       const float target = targets[j] * kept + share;
       dx[j] = gradient * (1.0f / (1.0f + exponential(-logits[j])) - target);
     }

@@ -1,5 +1,5 @@
-// Pooling over NHWC images, vectorised over channels. Gradients gather: each input pixel adds up its windows in order,
-// so the result does not depend on how rows are divided among threads.
+// Pooling over NHWC images, vectorised over channels. Gradients gather: each input pixel adds up its windows
+// in order, so the result does not depend on how rows are divided among threads.
 #include "kernels.h"
 #include "vectors.h"
 
@@ -162,7 +162,8 @@ void maxPool(const PoolShape& p, const float* x, float* y, uint8_t* argmax, int6
   }
 }
 
-void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin, int64_t end) {
+void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin,
+                 int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const int64_t n = row / p.h, h = row % p.h;
     const Covering tall(h, p.top, p.kernelH, p.strideH, p.oh);
@@ -181,7 +182,8 @@ void avgPool(const PoolShape& p, const float* x, float* y, int64_t begin, int64_
       const int64_t left = ox * p.strideW - p.left;
       const Taps wide(left, p.kernelW, p.w);
       const float* corner = x + ((row / p.oh * p.h + top) * p.w + left) * p.c;
-      overChannels(p.c, MeanWindow{p, high, wide, corner, y + (row * p.ow + ox) * p.c, meanFactor(p, high, wide)});
+      overChannels(p.c,
+                   MeanWindow{p, high, wide, corner, y + (row * p.ow + ox) * p.c, meanFactor(p, high, wide)});
     }
   }
 }

@@ -8,10 +8,9 @@ namespace dw::cpu {
 namespace DW_ISA {
 
 extern const Kernels table;
-const Kernels table = {
-    DW_STRING(DW_ISA),
+const Kernels table = {DW_STRING(DW_ISA),
 #define DW_KERNEL_ENTRY(name, arguments) name,
-    DW_KERNELS(DW_KERNEL_ENTRY)
+                       DW_KERNELS(DW_KERNEL_ENTRY)
 #undef DW_KERNEL_ENTRY
 };
 

@@ -1,7 +1,9 @@
-// Short vectors held in registers, for loops that carry values from row to row. Included by the kernel sources only.
+// Short vectors held in registers, for loops that carry values from row to row. Included by the kernel
+// sources only.
 //
-// Running values in small arrays are slow here: each step would wait for the store of the step before (512-bit stores
-// are forwarded late on Zen 4). So a loop takes a block of channels, and holds their values in registers.
+// Running values in small arrays are slow here: each step would wait for the store of the step before
+// (512-bit stores are forwarded late on Zen 4). So a loop takes a block of channels, and holds their values
+// in registers.
 #ifndef DEPTHWISE_CPU_KERNELS_VECTORS_H
 #define DEPTHWISE_CPU_KERNELS_VECTORS_H
 
@@ -23,37 +25,35 @@ template <int W>
 struct Lanes;
 
 // A macro, because GCC does not convert vectors whose width is a template's parameter.
-#define DW_LANES(W)                                                                \
-  template <>                                                                      \
-  struct Lanes<W> {                                                                \
-    typedef float Float __attribute__((vector_size(W * sizeof(float))));           \
-    typedef int32_t Int __attribute__((vector_size(W * sizeof(int32_t))));         \
-    typedef uint8_t Byte __attribute__((vector_size(W)));                          \
-    typedef double Double __attribute__((vector_size(W * sizeof(double))));        \
-                                                                                   \
-    static inline Float load(const float* from) {                                  \
-      Float value;                                                                 \
-      __builtin_memcpy(&value, from, sizeof value);                                \
-      return value;                                                                \
-    }                                                                              \
-    static inline void store(float* to, Float value) {                             \
-      __builtin_memcpy(to, &value, sizeof value);                                  \
-    }                                                                              \
-    static inline Int loadBytes(const uint8_t* from) {                             \
-      Byte value;                                                                  \
-      __builtin_memcpy(&value, from, sizeof value);                                \
-      return __builtin_convertvector(value, Int);                                  \
-    }                                                                              \
-    static inline void storeBytes(uint8_t* to, Int value) {                        \
-      const Byte bytes = __builtin_convertvector(value, Byte);                     \
-      __builtin_memcpy(to, &bytes, sizeof bytes);                                  \
-    }                                                                              \
-    static inline void addTo(double* sums, Float value) {                          \
-      Double sum;                                                                  \
-      __builtin_memcpy(&sum, sums, sizeof sum);                                    \
-      sum += __builtin_convertvector(value, Double);                               \
-      __builtin_memcpy(sums, &sum, sizeof sum);                                    \
-    }                                                                              \
+#define DW_LANES(W)                                                                                  \
+  template <>                                                                                        \
+  struct Lanes<W> {                                                                                  \
+    typedef float Float __attribute__((vector_size(W * sizeof(float))));                             \
+    typedef int32_t Int __attribute__((vector_size(W * sizeof(int32_t))));                           \
+    typedef uint8_t Byte __attribute__((vector_size(W)));                                            \
+    typedef double Double __attribute__((vector_size(W * sizeof(double))));                          \
+                                                                                                     \
+    static inline Float load(const float* from) {                                                    \
+      Float value;                                                                                   \
+      __builtin_memcpy(&value, from, sizeof value);                                                  \
+      return value;                                                                                  \
+    }                                                                                                \
+    static inline void store(float* to, Float value) { __builtin_memcpy(to, &value, sizeof value); } \
+    static inline Int loadBytes(const uint8_t* from) {                                               \
+      Byte value;                                                                                    \
+      __builtin_memcpy(&value, from, sizeof value);                                                  \
+      return __builtin_convertvector(value, Int);                                                    \
+    }                                                                                                \
+    static inline void storeBytes(uint8_t* to, Int value) {                                          \
+      const Byte bytes = __builtin_convertvector(value, Byte);                                       \
+      __builtin_memcpy(to, &bytes, sizeof bytes);                                                    \
+    }                                                                                                \
+    static inline void addTo(double* sums, Float value) {                                            \
+      Double sum;                                                                                    \
+      __builtin_memcpy(&sum, sums, sizeof sum);                                                      \
+      sum += __builtin_convertvector(value, Double);                                                 \
+      __builtin_memcpy(sums, &sum, sizeof sum);                                                      \
+    }                                                                                                \
   };
 DW_LANES(4)
 #if defined(__AVX__)
@@ -77,7 +77,8 @@ struct Lanes<1> {
   static inline void addTo(double* sums, Float value) { *sums += value; }
 };
 
-// Calls body.run<W, N>(j) for blocks of N vectors of W channels, beginning at channel j, that cover all c channels.
+// Calls body.run<W, N>(j) for blocks of N vectors of W channels, beginning at channel j, that cover all c
+// channels.
 template <class Body>
 inline void overChannels(int64_t c, const Body& body) {
   int64_t j = 0;
