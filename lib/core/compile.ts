@@ -7,16 +7,27 @@ import { DeviceBuffer } from './buffer.ts';
 import { defaultBackend } from './device.ts';
 import { ArgumentError, DisposedError } from './errors.ts';
 import type { AnyOp } from './op.ts';
+import type { Draft } from './passes/graph.ts';
 import { planMemory } from './passes/memoryPlan.ts';
-import { checkProgram, type Instruction, liveness, type Program, type ValueId } from './program.ts';
+import { disabledPasses, inPlaceReuse, optimize, type PassSelection } from './passes/pipeline.ts';
+import type { Rewriting } from './passes/rewrite.ts';
+import {
+  checkProgram,
+  type Instruction,
+  inPlaceOperand,
+  liveness,
+  type Program,
+  type ValueId,
+} from './program.ts';
 import { scope } from './scope.ts';
 import { Tensor, Variable } from './tensor.ts';
-import { currentTrace, recording, type Trace } from './traceState.ts';
+import { currentNote, currentTrace, recording, type Trace } from './traceState.ts';
 import { isPlainObject, mapTensors, tensorsIn, treeKey } from './tree.ts';
 
 /** A recording: instructions so far, and the concrete tensors that they reach outside the traced function. */
 class Recorder implements Trace {
   readonly values: Aval[] = [];
+  /** The arguments, then what is captured, in the order of `captured`. */
   readonly inputs: ValueId[] = [];
   readonly instructions: Instruction[] = [];
   /** Tensors from outside, by value: variables by reference, others as aliases that keep them alive. */
@@ -33,7 +44,9 @@ class Recorder implements Trace {
   record(op: AnyOp, inputs: readonly Tensor[], attributes: unknown, outputs: readonly Aval[]): Tensor[] {
     const from = inputs.map((input) => this.valueOf(input, op.name));
     const to = outputs.map((a) => this.#newValue(a));
-    this.instructions.push({ op, attributes, inputs: from, outputs: to });
+    const note = currentNote();
+    const instruction = { op, attributes, inputs: from, outputs: to };
+    this.instructions.push(note === undefined ? instruction : { ...instruction, note });
     return outputs.map((a, i) => this.#traced(a, to[i] as ValueId));
   }
 
@@ -82,9 +95,10 @@ class Recorder implements Trace {
   }
 }
 
-/** One traced and prepared form of a function: for one structure and one set of shapes of its arguments. */
+/** One traced, rewritten and prepared form of a function: for one structure and one set of shapes of its arguments. */
 class Specialization {
   readonly program: Program;
+  readonly rewritings: readonly Rewriting[];
   readonly #backend: Backend;
   readonly #prepared: PreparedHandle;
   readonly #recorder: Recorder;
@@ -93,8 +107,14 @@ class Specialization {
   readonly #updates: readonly (Variable | undefined)[];
   /** Per output: the program input whose memory it may take. */
   readonly #reuses: readonly (number | undefined)[];
+  readonly #outputBytes: readonly number[];
 
-  constructor(fn: (...args: never[]) => unknown, args: readonly unknown[], backend: Backend) {
+  constructor(
+    fn: (...args: never[]) => unknown,
+    args: readonly unknown[],
+    backend: Backend,
+    disabled: ReadonlySet<string>,
+  ) {
     const recorder = new Recorder();
     this.#recorder = recorder;
     this.#backend = backend;
@@ -125,11 +145,14 @@ class Specialization {
         outputs.push(value);
         updates.push(variable);
       }
-      const draft = distinctOutputs(recorder, outputs);
-      this.#updates = updates;
-      this.program = { ...draft, plan: planMemory(draft) };
+      const supports = backend.supports.bind(backend);
+      const { draft, done } = optimize(distinctOutputs(recorder, outputs), supports, { disabled });
+      this.rewritings = done;
+      this.program = { ...draft, plan: planMemory(draft, { inPlace: !disabled.has(inPlaceReuse) }) };
       checkProgram(this.program);
+      this.#updates = updates;
       this.#reuses = reusableInputs(this.program, recorder, updates);
+      this.#outputBytes = draft.outputs.map((value) => byteLength(draft.values[value] as Aval));
       this.#prepared = backend.prepare(this.program);
     } catch (error) {
       recorder.release();
@@ -139,31 +162,26 @@ class Specialization {
 
   run(args: readonly Tensor[]): unknown {
     const backend = this.#backend;
-    const sources = [...args, ...this.#recorder.captured.map(({ tensor }) => tensor)];
-    const order = new Map<ValueId, DeviceBuffer>();
-    this.#recorder.inputs.slice(0, args.length).forEach((value, i) => {
-      order.set(value, (args[i] as Tensor).buffer('compiled function'));
-    });
-    for (const { value, tensor } of this.#recorder.captured)
-      order.set(value, tensor.buffer('compiled function'));
-    for (const source of sources) {
+    const inputs: DeviceBuffer[] = [];
+    const take = (source: Tensor) => {
       if (source.backend !== backend) {
         throw new ArgumentError(
           `compiled function: traced for ${backend.name}, called with a tensor of ${source.backend.name}`,
         );
       }
-    }
-    const inputs = this.program.inputs.map((value) => order.get(value) as DeviceBuffer);
+      inputs.push(source.buffer('compiled function'));
+    };
+    for (const argument of args) take(argument);
+    for (const { tensor } of this.#recorder.captured) take(tensor);
+    const fromArguments = new Set(inputs.slice(0, args.length));
     const outputs: DeviceBuffer[] = [];
     try {
-      this.program.outputs.forEach((value, i) => {
+      this.#outputBytes.forEach((bytes, i) => {
         const reused = this.#reuses[i];
         const candidate = reused === undefined ? undefined : inputs[reused];
-        outputs.push(
-          candidate?.unique === true && !outputs.includes(candidate)
-            ? candidate.retain()
-            : DeviceBuffer.allocate(backend, byteLength(this.program.values[value] as Aval)),
-        );
+        // A variable may come as an argument too, which the program does not know to be the same memory.
+        const reusable = candidate?.unique === true && !fromArguments.has(candidate);
+        outputs.push(reusable ? candidate.retain() : DeviceBuffer.allocate(backend, bytes));
       });
       backend.run(
         this.#prepared,
@@ -211,7 +229,7 @@ function fillMarks(tree: unknown, make: (mark: OutputMark) => Tensor): unknown {
 }
 
 /** Every output of a program is a value of its own that an instruction makes: inputs and repeats pass through a copy. */
-function distinctOutputs(recorder: Recorder, outputs: readonly ValueId[]): Omit<Program, 'plan'> {
+function distinctOutputs(recorder: Recorder, outputs: readonly ValueId[]): Draft {
   const values = [...recorder.values];
   const instructions = [...recorder.instructions];
   const seen = new Set<ValueId>(recorder.inputs);
@@ -256,6 +274,14 @@ function reusableInputs(
   updates: readonly (Variable | undefined)[],
 ): (number | undefined)[] {
   const { last } = liveness(program);
+  const argumentCount = recorder.inputs.length - recorder.captured.length;
+  const variables = new Map<ValueId, Tensor>();
+  const positions = new Map<ValueId, number>();
+  program.inputs.forEach((value, position) => {
+    positions.set(value, position);
+    const captured = recorder.captured[position - argumentCount];
+    if (captured !== undefined) variables.set(value, captured.tensor);
+  });
   const makers = new Map<ValueId, { at: number; instruction: Instruction }>();
   program.instructions.forEach((instruction, at) => {
     for (const id of instruction.outputs) makers.set(id, { at, instruction });
@@ -264,26 +290,32 @@ function reusableInputs(
     const variable = updates[i];
     const maker = makers.get(value);
     if (variable === undefined || maker === undefined) return undefined;
-    const { op, inputs, outputs } = maker.instruction;
-    const name = op.inPlace?.[outputs.indexOf(value)];
-    if (name === undefined) return undefined;
-    const old = inputs[op.inputs.indexOf(name)] as ValueId;
-    const isOld = recorder.captured.some(
-      ({ value: captured, tensor }) => captured === old && tensor === variable,
-    );
-    if (!isOld || (last[old] as number) > maker.at) return undefined;
-    return program.inputs.indexOf(old);
+    const { at, instruction } = maker;
+    const old = inPlaceOperand(instruction, instruction.outputs.indexOf(value));
+    if (old === undefined || variables.get(old) !== variable || (last[old] as number) > at) return undefined;
+    return positions.get(old);
   });
 }
 
 /** Each compiled function keeps this many programs, each with its arena; the least recently used go first. */
 const capacity = 16;
 
+/** Options of {@link compile}. */
+export interface CompileOptions {
+  /**
+   * Which passes rewrite the program. Default `'all'`. With `'none'` the program is what the function did, op by op, and
+   * gives the same bits as running it eagerly. `{ without: names }` leaves some out, for finding which one matters.
+   */
+  readonly passes?: PassSelection;
+}
+
 /** A compiled function: called like the function it was made from. */
 export interface Compiled<P extends unknown[], R> extends Disposable {
   (...args: P): R;
   /** The program for these arguments, traced if it has not been yet. For reading, printing and tests. */
   program(...args: P): Program;
+  /** What the passes did to that program, in their order. */
+  rewritings(...args: P): readonly Rewriting[];
   /** Frees the prepared programs and what they hold. */
   dispose(): void;
 }
@@ -295,9 +327,13 @@ export interface Compiled<P extends unknown[], R> extends Disposable {
  *
  * The function must be synchronous and must not look at the elements of its tensors. What it returns may be a tensor,
  * or arrays and plain objects of tensors; anything else in it is kept as it was when traced.
- * @throws ArgumentError if the function is asynchronous or reads a traced tensor
+ * @throws ArgumentError if the function is asynchronous or reads a traced tensor, or for a pass that does not exist
  */
-export function compile<P extends unknown[], R>(fn: (...args: P) => R): Compiled<P, R> {
+export function compile<P extends unknown[], R>(
+  fn: (...args: P) => R,
+  options: CompileOptions = {},
+): Compiled<P, R> {
+  const disabled = disabledPasses(options.passes ?? 'all');
   const specializations = new Map<string, Specialization>();
   let disposed = false;
   const specialize = (args: P): { specialization: Specialization; tensors: Tensor[] } => {
@@ -307,7 +343,7 @@ export function compile<P extends unknown[], R>(fn: (...args: P) => R): Compiled
     const key = `${backend.name}|${treeKey(args, (argument) => showAval(argument.aval))}`;
     let specialization = specializations.get(key);
     if (specialization === undefined) {
-      specialization = new Specialization(fn as (...args: never[]) => unknown, args, backend);
+      specialization = new Specialization(fn as (...args: never[]) => unknown, args, backend, disabled);
       const [oldest] = specializations.entries();
       if (specializations.size >= capacity && oldest !== undefined) {
         specializations.delete(oldest[0]);
@@ -331,6 +367,7 @@ export function compile<P extends unknown[], R>(fn: (...args: P) => R): Compiled
   };
   return Object.assign(compiled, {
     program: (...args: P): Program => specialize(args).specialization.program,
+    rewritings: (...args: P): readonly Rewriting[] => specialize(args).specialization.rewritings,
     dispose,
     [Symbol.dispose]: dispose,
   });

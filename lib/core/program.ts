@@ -41,7 +41,7 @@ export class MalformedProgramError extends DepthwiseError {
   }
 }
 
-const refuse = (message: string): never => {
+const refuse: (message: string) => never = (message) => {
   throw new MalformedProgramError(message);
 };
 
@@ -96,33 +96,45 @@ export function liveness(program: Omit<Program, 'plan'>): { first: number[]; las
   return { first, last };
 }
 
+/**
+ * The operand whose place in the arena output `i` of an instruction may take, by the op's declaration; undefined where
+ * there is none, or where the instruction reads the operand twice. It must be the operand's last use.
+ */
+export function inPlaceOperand({ op, inputs }: Instruction, i: number): ValueId | undefined {
+  const name = op.inPlace?.[i];
+  if (name === undefined) return undefined;
+  const operand = inputs[op.inputs.indexOf(name)] as ValueId;
+  return inputs.filter((value) => value === operand).length === 1 ? operand : undefined;
+}
+
+/** Every temporary has its place in the arena, apart from those of all others that live at the same time. */
 function checkPlan(program: Program, plan: MemoryPlan): void {
   const external = new Set([...program.inputs, ...program.outputs]);
-  const { first, last } = liveness(program);
-  const placed: { id: ValueId; from: number; to: number }[] = [];
-  for (const instruction of program.instructions) {
-    for (const id of instruction.outputs) {
+  const { last } = liveness(program);
+  let living: { id: ValueId; from: number; to: number }[] = [];
+  program.instructions.forEach((instruction, at) => {
+    living = living.filter(({ id }) => (last[id] as number) >= at);
+    instruction.outputs.forEach((id, i) => {
       const offset = plan.offsets[id];
       if (external.has(id)) {
         if (offset !== undefined) refuse(`%${id} comes with each run and has a place in the arena too`);
-        continue;
+        return;
       }
       if (offset === undefined) refuse(`%${id} has no place in the arena`);
-      const from = offset as number;
-      const to = from + byteLength(program.values[id] as Aval);
-      if (from < 0 || from % 64 !== 0 || to > plan.arenaBytes) {
-        refuse(`%${id} lies at ${from}..${to} of an arena of ${plan.arenaBytes} bytes`);
+      const to = offset + byteLength(program.values[id] as Aval);
+      if (offset < 0 || offset % 64 !== 0 || to > plan.arenaBytes) {
+        refuse(`%${id} lies at ${offset}..${to} of an arena of ${plan.arenaBytes} bytes`);
       }
-      for (const other of placed) {
-        const apart = other.to <= from || to <= other.from;
-        const successive =
-          (last[other.id] as number) < (first[id] as number) ||
-          (last[id] as number) < (first[other.id] as number);
-        if (!apart && !successive) refuse(`%${id} and %${other.id} share memory while both live`);
+      const replaced = inPlaceOperand(instruction, i);
+      for (const other of living) {
+        if (other.to <= offset || to <= other.from) continue;
+        const inPlace =
+          other.id === replaced && last[other.id] === at && other.from === offset && other.to === to;
+        if (!inPlace) refuse(`%${id} and %${other.id} share memory while both live`);
       }
-      placed.push({ id, from, to });
-    }
-  }
+      living.push({ id, from: offset, to });
+    });
+  });
 }
 
 /** Attributes as text: `stride=2,2 groups=64`. */
@@ -133,20 +145,31 @@ export function showAttributes(attributes: unknown): string {
     .join(' ');
 }
 
-/** The program as text, one instruction a line, with shapes. */
+/** Bytes that an instruction reads and writes: those of its operands and results, each counted once. */
+export const instructionBytes = (program: Omit<Program, 'plan'>, { inputs, outputs }: Instruction): number =>
+  [...new Set([...inputs, ...outputs])].reduce((sum, id) => sum + byteLength(program.values[id] as Aval), 0);
+
+/** The program as text: an instruction a line, with shapes, bytes read and written, and what made it. */
 export function showProgram(program: Program): string {
   const value = (id: ValueId) => `%${id}`;
   const typed = (id: ValueId) => `%${id} ${showAval(program.values[id] as Aval)}`;
   const lines = [`program(${program.inputs.map(typed).join(', ')})`];
-  for (const { op, attributes, inputs, outputs, note } of program.instructions) {
+  let moved = 0;
+  for (const instruction of program.instructions) {
+    const { op, attributes, inputs, outputs, note } = instruction;
+    const bytes = instructionBytes(program, instruction);
+    moved += bytes;
     const text = showAttributes(attributes);
     lines.push(
       `  ${outputs.map(typed).join(', ')} = ${op.name}(${inputs.map(value).join(', ')})` +
-        `${text === '' ? '' : ` {${text}}`}${note === undefined ? '' : `  # ${note}`}`,
+        `${text === '' ? '' : ` {${text}}`}  # ${bytes} bytes${note === undefined ? '' : `, ${note}`}`,
     );
   }
   lines.push(`  return ${program.outputs.map(value).join(', ')}`);
-  lines.push(`  # arena ${program.plan.arenaBytes} bytes, ${program.instructions.length} instructions`);
+  const count = program.instructions.length;
+  lines.push(
+    `  # ${count} instructions, ${moved} bytes read and written, arena ${program.plan.arenaBytes} bytes`,
+  );
   return lines.join('\n');
 }
 

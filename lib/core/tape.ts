@@ -8,6 +8,7 @@ import { ArgumentError, ShapeError, UnsupportedError } from './errors.ts';
 import { type AnyOp, hasGradient, type Vjp } from './op.ts';
 import { currentScope, scope } from './scope.ts';
 import { Tensor } from './tensor.ts';
+import { currentNote, noting } from './traceState.ts';
 import { tensorsIn } from './tree.ts';
 
 /** The two ops that differentiation itself needs; lib/ops provides them. */
@@ -43,6 +44,7 @@ interface Entry {
   /** The values that the rule reads, by operand name; nothing else is kept alive. */
   readonly savedInputs: Readonly<Record<string, Tensor>>;
   readonly savedOutputs: Readonly<Record<string, Tensor>>;
+  readonly note: string | undefined;
 }
 
 /** Name of operand `i`; a variadic op's last name repeats. */
@@ -78,6 +80,7 @@ class Tape {
       tracked,
       savedInputs: save(rule?.reads.inputs, op.inputs, inputs),
       savedOutputs: save(rule?.reads.outputs, op.outputs, outputs),
+      note: currentNote(),
     });
   }
 
@@ -246,7 +249,8 @@ export function valueAndGrad<P extends unknown[], X = undefined>(
       scope(() => cotangents.accumulate(value.id, structuralOps().fillLike(value, 1)));
       for (let entry = tape.entries.pop(); entry !== undefined; entry = tape.entries.pop()) {
         try {
-          pullBack(entry, cotangents, (id) => targetIds.has(id));
+          const gradient = entry.note === undefined ? undefined : `${entry.note} gradient`;
+          noting(gradient, () => pullBack(entry, cotangents, (id) => targetIds.has(id)));
         } finally {
           forget(entry);
         }

@@ -28,3 +28,25 @@ export function recording<T>(trace: Trace, body: () => T): T {
     active = outer;
   }
 }
+
+let note: string | undefined;
+
+/** What is being traced, for the printer: the path of a module, as far as modules say so. */
+export const currentNote = (): string | undefined => note;
+
+/** Runs `body` with what it records noted as `text`. */
+export function noting<T>(text: string | undefined, body: () => T): T {
+  const outer = note;
+  note = text;
+  try {
+    return body();
+  } finally {
+    note = outer;
+  }
+}
+
+/** Runs `body` inside the module `name`; an empty name adds nothing to the path. */
+export function insideModule<T>(name: string, body: () => T): T {
+  if (name === '') return body();
+  return noting(note === undefined ? name : `${note}.${name}`, body);
+}

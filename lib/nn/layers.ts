@@ -2,6 +2,7 @@
 
 import { ArgumentError } from '../core/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
+import { insideModule } from '../core/traceState.ts';
 import { ops } from '../ops/index.ts';
 import { type PaddingOption as Padding, type PairOption as Pair, pair } from '../ops/window.ts';
 import { glorotUniform, type Initializer, ones, zeros } from './initializers.ts';
@@ -75,7 +76,8 @@ export class SeparableConv2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.pointwise.forward(this.depthwise.forward(x));
+    const filtered = insideModule('depthwise', () => this.depthwise.forward(x));
+    return insideModule('pointwise', () => this.pointwise.forward(filtered));
   }
 }
 
@@ -210,7 +212,10 @@ export class Sequential extends Module {
   }
 
   forward(x: Tensor, context: ForwardContext): Tensor {
-    return this.#layers.reduce((value, [, layer]) => layer.forward(value, context), x);
+    return this.#layers.reduce(
+      (value, [name, layer]) => insideModule(name, () => layer.forward(value, context)),
+      x,
+    );
   }
 }
 

@@ -6,7 +6,12 @@
 import { operandOf, outputOf } from '../core/passes/graph.ts';
 import type { Rewriter, Rule } from '../core/passes/rewrite.ts';
 import type { Instruction, ValueId } from '../core/program.ts';
-import type { ConvAttributes } from './conv2d.ts';
+import {
+  type ConvAttributes,
+  type ConvInputGradAttributes,
+  type ConvWeightGradAttributes,
+  conv2dOp,
+} from './conv2d.ts';
 import {
   affineAddOp,
   affineMaxPoolAddOp,
@@ -57,11 +62,23 @@ const normalizeOnLoad: Rule = {
     const w = operandOf(conv, 'w');
     const attributes = { ...(conv.attributes as ConvAttributes), relu };
     let made: readonly ValueId[] | undefined;
-    if (affine !== undefined) made = rewriter.emit(depthwiseAffineOp, [x, affine.scale, affine.shift, w], attributes);
+    if (affine !== undefined)
+      made = rewriter.emit(depthwiseAffineOp, [x, affine.scale, affine.shift, w], attributes);
     else if (relu) made = rewriter.emit(depthwiseReluOp, [x, w], attributes);
     if (made !== undefined) rewriter.replace(outputOf(conv, 'y'), made[0] as ValueId);
   },
 };
+
+/** Whether a weight gradient is that of a convolution with these attributes and rows and columns of its weight. */
+function isWeightGradOf(
+  { attributes }: Instruction,
+  convolution: ConvAttributes,
+  kernel: readonly number[],
+): boolean {
+  const a = attributes as ConvWeightGradAttributes;
+  const wanted = [...conv2dOp.encode(convolution), ...kernel];
+  return [...conv2dOp.encode(a), ...a.kernel].every((value, i) => value === wanted[i]);
+}
 
 /**
  * The two gradients of a depthwise convolution, the mask of the ReLU before it, and the sums over the masked gradient, in
@@ -82,15 +99,21 @@ const depthwiseBackward: Rule = {
     if (!relu) return;
     const g = operandOf(inputGrad, 'g');
     const w = operandOf(inputGrad, 'w');
+    const { size: _, ...convolution } = inputGrad.attributes as ConvInputGradAttributes;
+    const [, ...kernel] = graph.aval(w).shape.slice(0, 3);
     const weightGrad = graph
       .users(g, 'conv2dWeightGrad', 'g')
-      .find((candidate) => operandOf(candidate, 'x') === activated);
+      .find(
+        (candidate) =>
+          operandOf(candidate, 'x') === activated && isWeightGradOf(candidate, convolution, kernel),
+      );
     if (weightGrad === undefined) return;
-    const { size: _, ...window } = inputGrad.attributes as ConvAttributes & { size: unknown };
-    const attributes = { ...window, relu };
+    const attributes = { ...convolution, relu };
     const masked = outputOf(mask, 'dx');
     if (affine !== undefined) {
-      const sums = graph.users(masked, 'channelGradSums', 'g').find((candidate) => operandOf(candidate, 'x') === x);
+      const sums = graph
+        .users(masked, 'channelGradSums', 'g')
+        .find((candidate) => operandOf(candidate, 'x') === x);
       if (sums === undefined) return;
       const made = rewriter.emit(depthwiseAffineGradOp, [g, x, affine.scale, affine.shift, w], attributes);
       if (made === undefined) return;
@@ -123,6 +146,7 @@ const sumsInEpilogue: Rule = {
       conv2dSumsOp,
       [operandOf(conv, 'x'), operandOf(conv, 'w')],
       conv.attributes as ConvAttributes,
+      conv,
     );
     if (made === undefined) return;
     rewriter.replace(outputOf(conv, 'y'), made[0] as ValueId);
@@ -206,7 +230,9 @@ const affineAdd: Rule = {
   root: 'add',
   apply(add, rewriter) {
     const { graph } = rewriter;
-    const operand = add.inputs.findIndex((value) => graph.maker(value, 'channelAffine') && graph.hasOneUse(value));
+    const operand = add.inputs.findIndex(
+      (value) => graph.maker(value, 'channelAffine') && graph.hasOneUse(value),
+    );
     const affine = graph.maker(add.inputs[operand] ?? -1);
     if (affine === undefined) return;
     const made = rewriter.emit(

@@ -2,8 +2,10 @@
 
 import { registerCopyOp } from '../core/compile.ts';
 import type { AnyOp } from '../core/op.ts';
+import { registerFusions } from '../core/passes/pipeline.ts';
 import { registerStructuralOps } from '../core/tape.ts';
 import { add } from './elementwise.ts';
+import { fusions } from './fusions.ts';
 import { fillBeside, reshapeOp } from './shape.ts';
 
 export * as ops from './functions.ts';
@@ -14,3 +16,6 @@ registerStructuralOps({ add, fillLike: (x, value) => fillBeside(x, x.shape, valu
 
 // A compiled function that returns one of its inputs copies it: a reshape to the same shape.
 registerCopyOp(reshapeOp as AnyOp);
+
+// Traced programs are rewritten by these.
+registerFusions(fusions);

@@ -5,6 +5,7 @@ import { arrayFor } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { scope } from '../core/scope.ts';
 import { type Tensor, type Variable, variable } from '../core/tensor.ts';
+import { noting } from '../core/traceState.ts';
 import type { Parameter } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 
@@ -161,12 +162,14 @@ export class Optimizer implements Disposable {
     for (const [path, parameter] of this.parameters) {
       const gradient = grads[i++] as Tensor;
       const state = this.#states.get(path) as State;
-      scope(() => {
-        const decay = parameter.decay ? this.weightDecay : 0;
-        const { w, ...rest } = this.spec.update(parameter, gradient, state, inputs, decay);
-        parameter.assign(w as Tensor);
-        for (const [name, value] of Object.entries(rest)) (state[name] as Variable).assign(value);
-      });
+      noting(`${path} update`, () =>
+        scope(() => {
+          const decay = parameter.decay ? this.weightDecay : 0;
+          const { w, ...rest } = this.spec.update(parameter, gradient, state, inputs, decay);
+          parameter.assign(w as Tensor);
+          for (const [name, value] of Object.entries(rest)) (state[name] as Variable).assign(value);
+        }),
+      );
     }
   }
 

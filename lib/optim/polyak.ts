@@ -2,6 +2,7 @@
 
 import { scope } from '../core/scope.ts';
 import { type Tensor, type Variable, variable } from '../core/tensor.ts';
+import { noting } from '../core/traceState.ts';
 import { ops } from '../ops/index.ts';
 
 /**
@@ -31,7 +32,7 @@ export class PolyakAverage implements Disposable {
   update(decay: Tensor): void {
     for (const [path, average] of this.averages) {
       const source = this.#followed.get(path) as Variable;
-      scope(() => average.assign(ops.polyakUpdate(average, source, decay)));
+      noting(`${path} average`, () => scope(() => average.assign(ops.polyakUpdate(average, source, decay))));
     }
   }
 

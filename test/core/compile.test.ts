@@ -119,15 +119,29 @@ for (const backend of [reference, ...devices]) {
     });
 
     inScope('shares arena memory between values that never live at once', () => {
-      using f = compile((x: Tensor) => {
+      const chain = (x: Tensor) => {
         let y = x;
         for (let i = 0; i < 10; i += 1) y = ops.scale(y, 1.5);
         return y;
+      };
+      const x = tensor(new Float32Array(1024).fill(1));
+      using inPlace = compile(chain);
+      expect(inPlace.program(x).plan.arenaBytes).to.equal(4096);
+      using apart = compile(chain, { passes: { without: ['in-place reuse'] } });
+      expect(apart.program(x).plan.arenaBytes).to.equal(2 * 4096);
+      expect(showProgram(apart.program(x))).to.contain('= scale(%0) {factor=1.5}  # 8192 bytes');
+      expect(values(inPlace(x))).to.deep.equal(values(apart(x)));
+    });
+
+    inScope('leaves a variable alone that comes as an argument too', () => {
+      const w = variable([1, 2], [2]);
+      using f = compile((x: Tensor, g: Tensor, lr: Tensor) => {
+        w.assign(ops.sgdUpdate(w, g, lr));
+        return ops.add(x, w);
       });
-      const x = tensor(new Float32Array(1024));
-      const { plan } = f.program(x);
-      expect(plan.arenaBytes).to.equal(2 * 4096);
-      expect(showProgram(f.program(x))).to.contain('= scale(%0) {factor=1.5}');
+      expect(values(f(w, tensor([1, 1]), tensor(0.5)))).to.deep.equal([1.5, 3.5]);
+      expect(values(w)).to.deep.equal([0.5, 1.5]);
+      w.dispose();
     });
 
     inScope('refuses to look at a traced tensor, an asynchronous function, and use after dispose()', () => {
@@ -153,6 +167,11 @@ for (const backend of [reference, ...devices]) {
 }
 
 describe('compile', () => {
+  it('refuses the name of a pass that does not exist', () => {
+    const misnamed = () => compile((x: Tensor) => x, { passes: { without: ['dead cod'] } });
+    expect(misnamed).to.throw(ArgumentError, 'passes: "dead cod" is none of "dead code", ');
+  });
+
   it('holds nothing after dispose()', () => {
     for (const backend of [reference, ...devices]) {
       withBackend(backend, () => {

@@ -2,9 +2,9 @@
 // has the rules.
 
 import type { Support } from '../../backend/backend.ts';
-import type { Aval } from '../aval.ts';
+import { type Aval, sameShape, showAval } from '../aval.ts';
 import type { AnyOp, Op } from '../op.ts';
-import type { Instruction, ValueId } from '../program.ts';
+import { type Instruction, MalformedProgramError, type ValueId } from '../program.ts';
 import { removeDeadCode } from './deadCode.ts';
 import { type Draft, Graph } from './graph.ts';
 
@@ -16,16 +16,21 @@ export interface Rewriter {
   readonly graph: Graph;
   /**
    * Adds an instruction and returns its outputs, or undefined where the backend does not support it: a rule then leaves
-   * things as they are.
+   * things as they are. The printer shows it as made from `origin`, by default the instruction the rule is tried at.
    */
-  emit<A>(op: Op<A>, inputs: readonly ValueId[], attributes: A): readonly ValueId[] | undefined;
-  /** Has every use of `old` read `replacement` from now on. */
+  emit<A>(
+    op: Op<A>,
+    inputs: readonly ValueId[],
+    attributes: A,
+    origin?: Instruction,
+  ): readonly ValueId[] | undefined;
+  /** Has every use of `old` read `replacement`, of the same shape and type, from now on. */
   replace(old: ValueId, replacement: ValueId): void;
 }
 
 /** One rewriting. It is tried at every instruction of op `root`. */
 export interface Rule {
-  /** Shown by the printer beside the instructions that it made. */
+  /** Shown by the printer beside the instructions that it made; also what switches it off. */
   readonly name: string;
   readonly root: string;
   /** Emits and replaces if the pattern around `instruction` fits, else does nothing. */
@@ -41,6 +46,8 @@ export interface Rewriting {
 /**
  * Applies rules in their order, each over the whole program, then removes what has become dead.
  * @param supports asked before each new instruction
+ * @throws MalformedProgramError if the draft's instructions need each other's results in a circle, or a rule replaces a
+ * value by one of another shape or type
  */
 export function rewrite(
   draft: Draft,
@@ -58,71 +65,114 @@ export function rewrite(
   return { draft: current, done };
 }
 
+/** Applies a rule wherever it fits. */
 function applyRule(draft: Draft, rule: Rule, supports: Supports): { draft: Draft; times: number } {
   const graph = new Graph(draft);
+  const all = attempt(graph, rule, supports, () => true);
+  if (all.draft !== undefined) return { draft: all.draft, times: all.roots.length };
+  // What one fused instruction makes may be needed for what it reads. Then the matches one by one, without those: slow,
+  // and hardly ever needed.
+  const good = new Set<Instruction>();
+  let best: { draft: Draft; times: number } = { draft: inOrder(draft) ?? circular(), times: 0 };
+  for (const root of all.roots) {
+    good.add(root);
+    const { draft: next, roots } = attempt(graph, rule, supports, (instruction) => good.has(instruction));
+    if (next === undefined) good.delete(root);
+    else best = { draft: next, times: roots.length };
+  }
+  return best;
+}
+
+const circular = (): never => {
+  throw new MalformedProgramError('instructions need each other in a circle');
+};
+
+/** Tries a rule at the roots that are `wanted`. The draft is undefined if instructions would need each other in a circle. */
+function attempt(
+  graph: Graph,
+  rule: Rule,
+  supports: Supports,
+  wanted: (root: Instruction) => boolean,
+): { draft: Draft | undefined; roots: Instruction[] } {
+  const { draft } = graph;
   const values = [...draft.values];
   const replaced = new Map<ValueId, ValueId>();
   const instructions: Instruction[] = [];
-  let times = 0;
+  const roots: Instruction[] = [];
   for (const instruction of draft.instructions) {
     instructions.push(instruction);
+    if (instruction.op.name !== rule.root || !wanted(instruction)) continue;
     // A value that this rule has replaced is not matched again: patterns would overlap.
-    if (instruction.op.name !== rule.root || instruction.outputs.some((value) => replaced.has(value))) continue;
+    if (instruction.outputs.some((value) => replaced.has(value))) continue;
     let changed = false;
     rule.apply(instruction, {
       graph,
-      emit: (op, inputs, attributes) => {
+      emit: (op, inputs, attributes, origin = instruction) => {
         const avals = inputs.map((value) => values[value] as Aval);
         if (!supports(op as AnyOp, avals, attributes).supported) return undefined;
         const outputs = op.infer(avals, attributes).map((a) => values.push(a) - 1);
-        instructions.push({ op: op as AnyOp, attributes, inputs, outputs, note: rule.name });
+        const note = origin.note === undefined ? rule.name : `${origin.note}: ${rule.name}`;
+        instructions.push({ op: op as AnyOp, attributes, inputs, outputs, note });
         return outputs;
       },
       replace: (old, replacement) => {
+        const [was, is] = [values[old] as Aval, values[replacement] as Aval];
+        if (!sameShape(was.shape, is.shape) || was.dtype !== is.dtype) {
+          throw new MalformedProgramError(
+            `${rule.name}: replaces %${old} ${showAval(was)} by %${replacement} ${showAval(is)}`,
+          );
+        }
         replaced.set(old, replacement);
         changed = true;
       },
     });
-    if (changed) times += 1;
+    if (changed) roots.push(instruction);
   }
   const current = (value: ValueId): ValueId => {
     const next = replaced.get(value);
     return next === undefined ? value : current(next);
   };
-  return {
-    draft: inOrder({
-      values,
-      inputs: draft.inputs,
-      outputs: draft.outputs.map(current),
-      instructions: instructions.map((instruction) => ({ ...instruction, inputs: instruction.inputs.map(current) })),
-    }),
-    times,
-  };
+  const rewired = instructions.map((instruction) => ({
+    ...instruction,
+    inputs: instruction.inputs.map(current),
+  }));
+  const outputs = draft.outputs.map(current);
+  return { draft: inOrder({ values, inputs: draft.inputs, outputs, instructions: rewired }), roots };
 }
 
-/** Puts instructions after the makers of what they read, and otherwise leaves their order as it is. */
-function inOrder(draft: Draft): Draft {
+/**
+ * Puts instructions after the makers of what they read, and otherwise leaves their order as it is. Undefined where they
+ * need each other in a circle.
+ */
+export function inOrder(draft: Draft): Draft | undefined {
   const makers = new Map<ValueId, Instruction>();
-  for (const instruction of draft.instructions) for (const value of instruction.outputs) makers.set(value, instruction);
-  const placed = new Set<Instruction>();
+  for (const instruction of draft.instructions) {
+    for (const value of instruction.outputs) makers.set(value, instruction);
+  }
+  const state = new Map<Instruction, 'open' | 'placed'>();
   const instructions: Instruction[] = [];
   for (const root of draft.instructions) {
-    // Depth first with a stack of its own: chains can be as long as the program.
+    // Depth first with a stack of its own: chains can be as long as the program. Open: waits for those above it.
     const stack = [root];
-    while (stack.length > 0) {
-      const top = stack.at(-1) as Instruction;
-      if (placed.has(top)) {
-        stack.pop();
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      const waiting: Instruction[] = [];
+      if (state.get(top) !== 'placed') {
+        for (const value of top.inputs) {
+          const maker = makers.get(value);
+          if (maker === undefined || state.get(maker) === 'placed') continue;
+          if (maker === top || state.get(maker) === 'open') return undefined;
+          waiting.push(maker);
+        }
+      }
+      if (waiting.length > 0) {
+        state.set(top, 'open');
+        stack.push(...waiting);
         continue;
       }
-      const waiting = top.inputs.map((value) => makers.get(value)).filter((maker) => maker && !placed.has(maker));
-      if (waiting.length === 0) {
-        placed.add(top);
-        instructions.push(top);
-        stack.pop();
-      } else {
-        stack.push(...(waiting as Instruction[]));
-      }
+      stack.pop();
+      if (state.get(top) === 'placed') continue;
+      state.set(top, 'placed');
+      instructions.push(top);
     }
   }
   return { ...draft, instructions };
