@@ -128,7 +128,7 @@ dw_status copyBytes(dw_device* device, void* to, const void* from, size_t bytes,
 // The op of a node that the backend can run; throws why it cannot.
 const Op& checkedOp(const dw_node& node) {
   const Op* op = findOp(node.op);
-  if (!op) throw Error(DW_UNSUPPORTED, "the cpu backend has no op number %u", node.op);
+  if (!op) throw Error(DW_UNSUPPORTED, "the cpu backend does not have %s (op %u)", opName(node.op), node.op);
   op->check(Node(node));
   return *op;
 }

@@ -114,7 +114,7 @@ struct Op {
   KernelPointer (*prepare)(dw_device& device, const Node& node);
 };
 
-// NULL where there is no such op. Every op of the table in depthwise_ops.h exists, or linking fails.
+// NULL where this backend does not have the op: some of the table (fused ones) are optional.
 const Op* findOp(uint32_t op);
 const char* opName(uint32_t op);
 
