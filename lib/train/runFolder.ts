@@ -99,7 +99,9 @@ async function fill(file: string, variables: ReadonlyMap<string, Variable>): Pro
 /** A training that went wrong without its loss showing it must not push out the last good checkpoint. */
 function refuseNonFinite(tensors: WeightTensors, step: number): void {
   for (const [name, { data }] of tensors) {
-    if (!data.every(Number.isFinite)) {
+    let sum = 0;
+    for (const value of data) sum += value * 0; // 0, or NaN from the first value that is not finite
+    if (sum !== 0) {
       throw new NonFiniteLossError(`step ${step}: ${name} is not finite; no checkpoint is written`, step);
     }
   }
