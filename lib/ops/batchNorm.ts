@@ -61,6 +61,7 @@ export const batchNormFinalizeOp = defineOp<BatchNormAttributes>()({
   name: 'batchNormFinalize',
   inputs: ['sum', 'sumSquares', 'gamma', 'beta', 'runningMean', 'runningVariance'],
   outputs: ['mean', 'inverseDeviation', 'scale', 'shift', 'newRunningMean', 'newRunningVariance'],
+  inPlace: [undefined, undefined, undefined, undefined, 'runningMean', 'runningVariance'],
   infer: shapeRule(
     'batchNormFinalize',
     {

@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { byteLength } from '../../lib/core/aval.ts';
 import { checkProgram, instructionBytes, type Program, showProgram } from '../../lib/core/program.ts';
+import { scope } from '../../lib/core/scope.ts';
 import { planningBackend } from '../support/planning.ts';
 import { xceptionStep } from '../support/xceptionStep.ts';
 
@@ -74,6 +75,25 @@ describe("Xception's training step as a program", () => {
     expect(moved(program)).to.be.below(0.7 * moved(plain));
     expect(program.plan.arenaBytes).to.be.below(0.85 * plain.plan.arenaBytes);
     expect(showProgram(program)).to.contain(`${unit}.depthwise gradient: depthwise backward`);
+  });
+
+  it('allocates nothing but what it returns: variables are updated in place', () => {
+    let allocations = 0;
+    const counting = {
+      ...backend,
+      allocate(bytes: number) {
+        allocations += 1;
+        return backend.allocate(bytes);
+      },
+    };
+    const xception = xceptionStep(counting, batch, 299);
+    scope(() => {
+      xception.step(...xception.inputs);
+      allocations = 0;
+      xception.step(...xception.inputs);
+      expect(allocations, 'loss and logits').to.equal(2);
+    });
+    xception.dispose();
   });
 
   it('is traced, rewritten, planned and checked in less than two seconds', () => {
