@@ -39,8 +39,8 @@ export interface RecipeFlags {
   readonly shuffle: boolean;
 }
 
-/** Learning rates where none is given: the paper's for SGD and RMSprop (section 4.4), Keras' for Adam. */
-const learningRates = { sgd: 0.045, rmsprop: 0.001, adam: 0.001 } as const;
+/** Learning rates where none is given: those of Keras. The paper's belong to its recipes and large batches. */
+const learningRates = { sgd: 0.01, rmsprop: 0.001, adam: 0.001 } as const;
 
 export function withRecipeFlags(command: Command): Command {
   return command
@@ -50,7 +50,7 @@ export function withRecipeFlags(command: Command): Command {
     .addOption(new Option('--optimizer <name>').choices(['sgd', 'rmsprop', 'adam']).default('sgd'))
     .option(
       '--lr <rate>',
-      'learning rate (default: sgd 0.045, rmsprop 0.001, adam 0.001)',
+      'learning rate (default: sgd 0.01, rmsprop 0.001, adam 0.001)',
       real(0, undefined, true),
     )
     .option('--momentum <m>', 'of sgd and rmsprop (default: 0.9)', real(0, 1))

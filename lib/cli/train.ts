@@ -6,8 +6,10 @@ import {
   type Classifier,
   createClassifier,
   type Dataset,
+  type History,
   type Json,
   readRunConfig,
+  type StepProfile,
   Trainer,
 } from '../index.ts';
 import { architecture } from '../models/registry.ts';
@@ -21,7 +23,7 @@ import {
   withCommonFlags,
   withModelFlags,
 } from './flags.ts';
-import { print, say } from './output.ts';
+import { percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
 import { optimizerOf, type RecipeFlags, scheduleOf, withRecipeFlags } from './recipe.ts';
 import { openTrainingData } from './trainingData.ts';
@@ -37,6 +39,7 @@ interface TrainFlags extends CommonFlags, ModelFlags, RecipeFlags {
   readonly keep: number;
   readonly workers?: number;
   readonly logEvery: number;
+  readonly profile: boolean;
 }
 
 /** Flags that a resumed run takes from its config.json where they are not given again. */
@@ -84,6 +87,7 @@ export function trainCommand(): Command {
     .option('--checkpoint-every <n>', 'steps, beside the end of each epoch', integer(1))
     .option('--keep <n>', 'newest checkpoints to keep', integer(1), 3)
     .option('--workers <n>', 'images decoded at the same time', integer(1))
+    .option('--profile', 'at the end, where the time of a step goes: data, transfer, each op', false)
     .option('--log-every <n>', 'steps between lines of metrics.jsonl', integer(1), 10)
     .action(async (data: string | undefined, flags: TrainFlags, command: Command) => {
       await train(data, flags, command);
@@ -251,6 +255,7 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       },
     });
     progress.end();
+    if (flags.profile) sayProfile(await trainer.profile(sets.training), history);
     const { skipped } = sets.training;
     if (skipped.size > 0) say(`${skipped.size} images left out: they cannot be read`);
     const done =
@@ -259,6 +264,28 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
   } finally {
     release();
   }
+}
+
+/** Where the time goes, on stderr. */
+function sayProfile({ transfer, ops }: StepProfile, { epochs }: History): void {
+  const total = ops.reduce((sum, { milliseconds }) => sum + milliseconds, transfer);
+  const row = (name: string, calls: number | string, milliseconds: number) => [
+    name,
+    String(calls),
+    milliseconds.toFixed(2),
+    percent(milliseconds / total),
+  ];
+  const wait = epochs.at(-1)?.data_wait;
+  say(
+    `profile of a step: ${total.toFixed(1)} ms, each part timed by itself; waiting for data took ${percent(wait)} of the training`,
+  );
+  say(
+    table([
+      ['op', 'calls', 'ms', 'share'],
+      row('transfer', '', transfer),
+      ...ops.map((it) => row(it.op, it.calls, it.milliseconds)),
+    ]),
+  );
 }
 
 /** The flags in force, as config.json keeps them. */

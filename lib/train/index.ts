@@ -26,5 +26,6 @@ export {
 export type { History } from './fit.ts';
 export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
 export type { FitOptions, FitProgress, Precision, TrainerOptions, TrainingData } from './options.ts';
+export type { OpTime, StepProfile } from './profile.ts';
 export { readRunConfig } from './runFolder.ts';
 export { Trainer } from './trainer.ts';

@@ -28,7 +28,7 @@ export interface TrainerOptions {
   readonly optimizer?: OptimizerSpec;
   /** L2 penalty λ: adds λw to the gradient of convolution and dense kernels only. Default 0. */
   readonly weightDecay?: number;
-  /** Default: constant 0.045. */
+  /** Default: constant 0.01. */
   readonly schedule?: Schedule;
   /** Decay of the Polyak average, in force as min(polyak, (1 + n) / (10 + n)) at update n; 0: none. Default 0.9999. */
   readonly polyak?: number;
@@ -170,7 +170,7 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
     precision,
     optimizer: options.optimizer ?? sgd({ momentum: 0.9 }),
     weightDecay,
-    schedule: options.schedule ?? constant(0.045),
+    schedule: options.schedule ?? constant(0.01),
     polyak: fraction('polyak', options.polyak ?? 0.9999),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
     loss,

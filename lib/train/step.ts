@@ -6,6 +6,7 @@ import type { Classifier } from '../classify/classifier.ts';
 import { type Compiled, compile } from '../core/compile.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { seedKey } from '../core/philox.ts';
+import type { Program } from '../core/program.ts';
 import { scope } from '../core/scope.ts';
 import { valueAndGrad } from '../core/tape.ts';
 import { type Tensor, tensor } from '../core/tensor.ts';
@@ -77,6 +78,15 @@ export class TrainingStep implements Disposable {
   /** Queues one step and returns at once; the caller disposes of what it gets. */
   run(batch: Batch, numbers: StepNumbers): StepOutput {
     return scope(() => this.#run(this.#inputs(batch, numbers)));
+  }
+
+  /** The program of a step on batches like this one; for reading and timing. Runs nothing. */
+  program(batch: Batch): Program {
+    const parts = this.#parts;
+    return scope(() => {
+      using compiled = compile((inputs: StepInputs) => trainingStep(parts, inputs));
+      return compiled.program(this.#inputs(batch, { step: 1, lr: 0, polyakDecay: 0 }));
+    });
   }
 
   #inputs({ images, shape, labels }: Batch, { step, lr, polyakDecay }: StepNumbers): StepInputs {

@@ -3,9 +3,10 @@
 import type { Backend } from '../backend/backend.ts';
 import { openDevice } from '../backend/devices.ts';
 import type { Classifier } from '../classify/classifier.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, DataError } from '../core/errors.ts';
 import type { Dataset } from '../data/batch.ts';
-import type { PolyakAverage } from '../optim/polyak.ts';
+import { createOptimizer } from '../optim/optimizer.ts';
+import { PolyakAverage } from '../optim/polyak.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import { Fit, type History } from './fit.ts';
 import {
@@ -16,6 +17,9 @@ import {
   type TrainingData,
   trainerSettings,
 } from './options.ts';
+
+import { profileProgram, type StepProfile, transferTime } from './profile.ts';
+import { TrainingStep } from './step.ts';
 
 /**
  * Trains and evaluates a classifier.
@@ -91,6 +95,23 @@ export class Trainer implements Disposable {
     }
     this.model.to(this.#open(), { seed: this.settings.seed });
     return this.#evaluate(data, options.averaged === true ? this.#average : undefined, options.signal);
+  }
+
+  /** Times what a training step consists of, on the first batch of the data. Changes nothing. */
+  async profile(data: Dataset): Promise<StepProfile> {
+    const backend = this.#open();
+    const { batchSize, optimizer: spec, weightDecay, polyak, seed } = this.settings;
+    this.model.to(backend, { seed });
+    const parameters = this.model.network.trainableParameters();
+    using optimizer = createOptimizer(spec, parameters, { weightDecay });
+    using average = polyak > 0 ? new PolyakAverage(parameters) : undefined;
+    using step = new TrainingStep({ ...this.settings, model: this.model, optimizer, polyak: average });
+    for await (const batch of data.batches({ batchSize, dropLast: true })) {
+      const { buffer, byteOffset, byteLength } = batch.images;
+      const transfer = await transferTime(backend, new Uint8Array(buffer, byteOffset, byteLength));
+      return { transfer, ops: await profileProgram(backend, step.program(batch)) };
+    }
+    throw new DataError('profile: the data give no batch');
   }
 
   async #evaluate(

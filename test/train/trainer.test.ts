@@ -312,3 +312,20 @@ describe('Trainer', () => {
     expect(() => new Trainer(model, { batchSize: 0 })).to.throw(/batchSize/);
   });
 });
+
+describe('Trainer.profile', () => {
+  it('times every op of a step and changes no weight', async () => {
+    using model = tinyClassifier();
+    using trainer = new Trainer(model, quick);
+    await trainer.fit(brightDataset(16), { steps: 1 });
+    const before = await model.weights();
+    const { transfer, ops } = await trainer.profile(brightDataset(16));
+    expect(await model.weights()).to.deep.equal(before);
+    expect(transfer).to.be.greaterThan(0);
+    const calls = new Map(ops.map((time) => [time.op, time.calls]));
+    expect(calls.get('conv2d')).to.equal(3);
+    expect(calls.get('conv2dWeightGrad')).to.equal(3);
+    expect(calls.get('momentumUpdate')).to.equal(model.network.parameters().size);
+    for (const { milliseconds } of ops) expect(milliseconds).to.be.greaterThan(0);
+  });
+});
