@@ -322,10 +322,10 @@ describe('Trainer.profile', () => {
     const { transfer, ops } = await trainer.profile(brightDataset(16));
     expect(await model.weights()).to.deep.equal(before);
     expect(transfer).to.be.greaterThan(0);
-    const calls = new Map(ops.map((time) => [time.op, time.calls]));
-    expect(calls.get('conv2d')).to.equal(3);
-    expect(calls.get('conv2dWeightGrad')).to.equal(3);
-    expect(calls.get('momentumUpdate')).to.equal(model.network.parameters().size);
+    // Which ops there are is a matter of the rewriting; these are in any step.
+    expect(ops.map(({ op }) => op)).to.include.members(['conv2dWeightGrad', 'softmaxCrossEntropy', 'linear']);
+    const times = ops.map(({ milliseconds }) => milliseconds);
+    expect(times).to.deep.equal(times.toSorted((x, y) => y - x));
     for (const { milliseconds } of ops) expect(milliseconds).to.be.greaterThan(0);
   });
 });
