@@ -7,11 +7,11 @@ import { join, resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import {
+  adam,
   closeDevices,
   cosineDecay,
   imageFolder,
   loadModel,
-  rmsprop,
   Trainer,
   withWarmup,
   xception,
@@ -39,16 +39,16 @@ print(
 print('The same from the command line:');
 print(
   `  npx depthwise train examples/data/clothing --size ${size} --epochs ${epochs} --batch 20 --augment light ` +
-    '--optimizer rmsprop --lr 0.001 --schedule cosine --warmup 30 --dropout 0.2 --out runs/demo',
+    '--optimizer adam --lr 0.001 --schedule cosine --warmup 20 --dropout 0.2 --batch-norm-momentum 0.9 --polyak 0.9 --out runs/demo',
 );
 print();
 
-const model = xception({ classes: train.classes, dropout: 0.2, size });
+const model = xception({ classes: train.classes, dropout: 0.2, batchNormMomentum: 0.9, size });
 const trainer = new Trainer(model, {
-  optimizer: rmsprop({ momentum: 0.9 }),
-  schedule: withWarmup(30, cosineDecay({ initial: 0.001 })),
+  optimizer: adam(),
+  schedule: withWarmup(20, cosineDecay({ initial: 0.001 })),
   batchSize: 20,
-  polyak: 0.99,
+  polyak: 0.9,
 });
 
 const delay = monitorEventLoopDelay({ resolution: 10 });

@@ -12,6 +12,8 @@ export interface ClassifierOptions {
   readonly classes?: number | readonly string[];
   /** Rate of the dropout before the classifier. Default 0.5. */
   readonly dropout?: number;
+  /** Share of the old running statistics that is kept at each step. Default 0.99; for a few hundred steps, 0.9. */
+  readonly batchNormMomentum?: number;
   /** Edge of the images in pixels. Default: what the paper of the network uses. */
   readonly size?: number;
 }
@@ -31,14 +33,17 @@ export function createClassifier(arch: string, options: ClassifierOptions = {}):
   if (!Number.isInteger(size) || size < known.minimumSize) {
     throw new ArgumentError(`${arch}: expected a size of at least ${known.minimumSize} pixels, got ${size}`);
   }
-  const dropout = options.dropout ?? 0.5;
-  return new Classifier(known.build({ classes, dropout }), {
+  const { dropout = 0.5, batchNormMomentum = 0.99 } = options;
+  if (!(batchNormMomentum >= 0 && batchNormMomentum < 1)) {
+    throw new ArgumentError(`${arch}: expected batchNormMomentum in [0, 1), got ${batchNormMomentum}`);
+  }
+  return new Classifier(known.build({ classes, dropout, batchNormMomentum }), {
     arch,
     classes,
     ...(labels === undefined ? {} : { labels: [...labels] }),
     size,
     preprocessing: 'keras',
-    options: { dropout },
+    options: { dropout, batchNormMomentum },
   });
 }
 
@@ -69,11 +74,15 @@ export function fromWeightFile(
     throw new ArgumentError(`${where}the file has no classifier; give the number of classes with --classes`);
   }
   const size = options.size ?? weights.size;
-  const dropout = weights.options?.dropout;
+  const option = (name: 'dropout' | 'batchNormMomentum') => {
+    const value = weights.options?.[name];
+    return typeof value === 'number' ? { [name]: value } : {};
+  };
   const model = createClassifier(options.arch ?? weights.arch, {
     classes: weights.labels ?? classes,
     ...(size === undefined ? {} : { size }),
-    ...(typeof dropout === 'number' ? { dropout } : {}),
+    ...option('dropout'),
+    ...option('batchNormMomentum'),
   });
   if (!isPreprocessingName(weights.preprocessing)) {
     throw new ArgumentError(`${where}unknown preprocessing ${JSON.stringify(weights.preprocessing)}`);

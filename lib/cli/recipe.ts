@@ -32,6 +32,7 @@ export interface RecipeFlags {
   readonly warmup: number;
   readonly polyak: number;
   readonly dropout: number;
+  readonly batchNormMomentum: number;
   readonly labelSmoothing: number;
   readonly loss: 'softmax' | 'sigmoid';
   readonly augment?: 'inception' | 'light' | 'none';
@@ -70,6 +71,12 @@ export function withRecipeFlags(command: Command): Command {
     .option('--warmup <steps>', 'steps over which the rate rises', integer(0), 0)
     .option('--polyak <decay>', 'average at evaluation; 0 turns it off', real(0, 1), 0.9999)
     .option('--dropout <rate>', 'before the classifier', real(0, 1), 0.5)
+    .option(
+      '--batch-norm-momentum <m>',
+      'share of the old running statistics kept at a step; 0.9 for trainings of a few hundred steps',
+      real(0, 1),
+      0.99,
+    )
     .option('--label-smoothing <s>', '', real(0, 1), 0)
     .addOption(
       new Option('--loss <kind>', 'sigmoid: many labels per image')

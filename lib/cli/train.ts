@@ -61,6 +61,7 @@ const remembered = [
   'warmup',
   'polyak',
   'dropout',
+  'batchNormMomentum',
   'labelSmoothing',
   'loss',
   'augment',
@@ -153,6 +154,7 @@ async function classifierFor(flags: TrainFlags, training: Dataset, named: boolea
   const model = createClassifier(arch, {
     classes: named ? classes : classes.length,
     dropout: flags.dropout,
+    batchNormMomentum: flags.batchNormMomentum,
     ...(training.size === undefined ? {} : { size: training.size }),
   });
   if (weights !== undefined) {

@@ -9,6 +9,8 @@ export interface NetworkOptions {
   readonly classes: number;
   /** Rate of the dropout before the classifier. */
   readonly dropout?: number;
+  /** Share of the old running statistics that is kept at each step. */
+  readonly batchNormMomentum?: number;
 }
 
 /** What is known of a network without building it. */

@@ -20,51 +20,63 @@ export interface XceptionOptions {
   readonly classes: number;
   /** Rate of the dropout before the classifier. Default 0.5, as section 4.4 of the paper. */
   readonly dropout?: number;
+  /**
+   * Share of the old running statistics that is kept at each step. Default 0.99, as Keras. They start at mean 0 and
+   * variance 1, so after n steps 0.99ⁿ of that start is left: trainings of a few hundred steps want 0.9.
+   */
+  readonly batchNormMomentum?: number;
 }
 
-/** "All Convolution and SeparableConvolution layers are followed by batch normalization" (figure 5). */
-const conv = (name: string, inputs: number, outputs: number, stride = 1) =>
-  new Sequential(
-    [name, new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 'valid' })],
-    [`${name}_bn`, new BatchNorm(outputs)],
-  );
-
-const separable = (name: string, inputs: number, outputs: number) =>
-  new Sequential(
-    [name, new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same' })],
-    [`${name}_bn`, new BatchNorm(outputs)],
-  );
-
-/** A module of the entry or exit flow: two separable convolutions, pooled, beside a strided 1 x 1 convolution. */
-const downsample = (
-  name: string,
-  inputs: number,
-  inner: number,
-  outputs: number,
-  first: Module[] = [relu()],
-) =>
-  new Residual(
+/** The parts of figure 5, with one rule of normalization. */
+function parts(momentum: number) {
+  /** "All Convolution and SeparableConvolution layers are followed by batch normalization" (figure 5). */
+  const conv = (name: string, inputs: number, outputs: number, stride = 1) =>
     new Sequential(
-      ...first,
-      separable(`${name}_sepconv1`, inputs, inner),
-      relu(),
-      separable(`${name}_sepconv2`, inner, outputs),
-      maxPool(3, 2, 'same'),
-    ),
-    new Sequential(
-      [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
-      [`${name}_shortcut_bn`, new BatchNorm(outputs)],
-    ),
-  );
+      [name, new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 'valid' })],
+      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
+    );
 
-/** A module of the middle flow. */
-const middle = (name: string) =>
-  new Residual(
-    new Sequential(...[1, 2, 3].flatMap((i) => [relu(), separable(`${name}_sepconv${i}`, 728, 728)])),
-  );
+  const separable = (name: string, inputs: number, outputs: number) =>
+    new Sequential(
+      [name, new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same' })],
+      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
+    );
+
+  /** A module of the entry or exit flow: two separable convolutions, pooled, beside a strided 1 x 1 convolution. */
+  const downsample = (
+    name: string,
+    inputs: number,
+    inner: number,
+    outputs: number,
+    first: Module[] = [relu()],
+  ) =>
+    new Residual(
+      new Sequential(
+        ...first,
+        separable(`${name}_sepconv1`, inputs, inner),
+        relu(),
+        separable(`${name}_sepconv2`, inner, outputs),
+        maxPool(3, 2, 'same'),
+      ),
+      new Sequential(
+        [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
+        [`${name}_shortcut_bn`, new BatchNorm(outputs, { momentum })],
+      ),
+    );
+
+  /** A module of the middle flow. */
+  const middle = (name: string) =>
+    new Residual(
+      new Sequential(...[1, 2, 3].flatMap((i) => [relu(), separable(`${name}_sepconv${i}`, 728, 728)])),
+    );
+
+  return { conv, separable, downsample, middle };
+}
 
 /** The network: float images [n, h, w, 3] to logits [n, classes]. 36 convolutional layers in 14 modules. */
-export function xceptionNetwork({ classes, dropout = 0.5 }: XceptionOptions): Module {
+export function xceptionNetwork(options: XceptionOptions): Module {
+  const { classes, dropout = 0.5, batchNormMomentum = 0.99 } = options;
+  const { conv, separable, downsample, middle } = parts(batchNormMomentum);
   // biome-ignore format: a stage and its shape stand on one line, as in the figure
   return new Sequential(
     // Entry flow                                       299 x 299 x 3

@@ -53,11 +53,12 @@ export class Trainer implements Disposable {
     if (isDataset(data)) this.#learnFrom(data);
     this.dispose();
     const { validation, epochs, steps, keep = 3, checkpointEvery } = options;
+    const settings = this.#fitting(data, options);
     const { device, threads, deterministic, precision, mode, logEvery } = this.settings;
     using fit = await Fit.open({
       model: this.model,
       backend,
-      settings: this.settings,
+      settings,
       data,
       options,
       evaluate: (average, signal) => this.#evaluate(validation as Dataset, average, signal),
@@ -142,6 +143,14 @@ export class Trainer implements Disposable {
       ...(named ? { labels: data.classes } : {}),
       ...(data.size === undefined ? {} : { size: data.size }),
     });
+  }
+
+  /** The settings, with a batch no larger than the data. */
+  #fitting(data: TrainingData, { onNotice }: FitOptions): TrainerSettings {
+    const { batchSize } = this.settings;
+    if (!isDataset(data) || data.length >= batchSize || data.length === 0) return this.settings;
+    onNotice?.(`${data.length} images do not fill a batch of ${batchSize}: the batch is ${data.length}`);
+    return { ...this.settings, batchSize: data.length };
   }
 
   /** Frees the average. The model is its owner's. */
