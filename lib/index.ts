@@ -13,12 +13,14 @@ export {
 export { type ClassifierOptions, createClassifier, loadModel, xception } from './classify/load.ts';
 export { apply } from './core/apply.ts';
 export type { Aval, Shape } from './core/aval.ts';
-export { type Compiled, compile } from './core/compile.ts';
+export { type Compiled, type CompileOptions, compile } from './core/compile.ts';
 export { defaultBackend, setDefaultBackend, withBackend } from './core/device.ts';
 export type { DType, TensorData } from './core/dtype.ts';
 export * from './core/errors.ts';
 export { type MemoryReport, memory, resetPeakMemory } from './core/memory.ts';
 export { defineOp, type Op, type Vjp } from './core/op.ts';
+export { type PassSelection, passNames } from './core/passes/pipeline.ts';
+export type { Rewriting } from './core/passes/rewrite.ts';
 export { type Program, showProgram } from './core/program.ts';
 export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
