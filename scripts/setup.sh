@@ -36,8 +36,10 @@ fi
 
 # 2. npm packages, exactly those of the lock file.
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-  say 'installing npm packages (npm ci)'
-  npm ci --no-audit --no-fund --loglevel=error
+  say 'installing npm packages'
+  # The versions of the lock file. Not `npm ci`: it refuses a lock file that does not name the optional packages of every
+  # other platform, which it cannot where a registry does not carry them.
+  npm install --no-save --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
 
