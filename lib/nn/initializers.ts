@@ -1,7 +1,7 @@
 // Initial values of parameters, by Keras' rules. Random ones depend only on the seed and the parameter's name.
 
 import { type Shape, sizeOf } from '../core/aval.ts';
-import { philox4x32 } from '../core/philox.ts';
+import { philox4x32Into } from '../core/philox.ts';
 
 /** Makes the elements of a parameter of `shape`; `key` selects the random numbers. */
 export type Initializer = (shape: Shape, key: RandomKey) => Float32Array;
@@ -21,8 +21,9 @@ export const ones: Initializer = (shape) => new Float32Array(sizeOf(shape)).fill
 
 /** Calls `use` with uniform numbers in (0, 1), four at a time. */
 function uniforms(size: number, key: RandomKey, use: (index: number, u: number) => void): void {
+  const words = new Uint32Array(4);
   for (let block = 0; block * 4 < size; block += 1) {
-    const words = philox4x32([block, 0, 0, 0], key);
+    philox4x32Into(words, block, 0, 0, 0, key[0], key[1]);
     for (let lane = 0; lane < 4 && block * 4 + lane < size; lane += 1) {
       use(block * 4 + lane, ((words[lane] as number) + 0.5) / 2 ** 32);
     }

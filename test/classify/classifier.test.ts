@@ -1,0 +1,143 @@
+// Classifiers: predicting from every kind of input, saving, loading, and what is refused.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ArgumentError, CheckpointError, DataError } from '../../lib/core/errors.ts';
+import { decodeImage } from '../../lib/data/index.ts';
+import { type Classifier, createClassifier, loadModel, memory, xception } from '../../lib/index.ts';
+import { devices } from '../support/devices.ts';
+import { photographs, recordedXception } from '../support/fixtures.ts';
+
+const heldOut = join(import.meta.dirname, '../../examples/data/held-out');
+const photograph = join(heldOut, 'shirt.jpg');
+const labels = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
+
+for (const backend of devices) {
+  describe(`classifier on ${backend.name}`, function () {
+    this.timeout(120_000);
+    let folder: string;
+    let model: Classifier;
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'depthwise-classifier-'));
+      model = createClassifier('xception', { classes: labels, size: 71, dropout: 0 });
+      model.loadWeights(recordedXception({ gain: 40 }));
+      model.to(backend);
+    });
+    after(() => {
+      model.dispose();
+      rmSync(folder, { recursive: true });
+    });
+
+    it('gives the same for a path, a Buffer, pixels and an array', async () => {
+      const pixels = {
+        data: await decodeImage(photograph, { height: 71, width: 71 }),
+        height: 71,
+        width: 71,
+      };
+      const [path, buffer, raw] = await model.predict([photograph, readFileSync(photograph), pixels]);
+      const [array] = await model.predict({ data: pixels.data, shape: [1, 71, 71, 3] });
+      const [single] = await model.predict(photograph);
+      expect(path?.length).to.equal(5);
+      expect(buffer).to.deep.equal(path);
+      expect(raw).to.deep.equal(path);
+      for (const other of [array, single]) {
+        other?.forEach(({ index, label, probability }, i) => {
+          expect([index, label]).to.deep.equal([path?.[i]?.index, path?.[i]?.label]);
+          expect(probability).to.be.closeTo(path?.[i]?.probability as number, 1e-5);
+        });
+      }
+    });
+
+    it('orders classes by probability, which add up to 1', async () => {
+      const [all] = await model.predict(photograph, { top: 99 });
+      expect(all?.length).to.equal(10);
+      const probabilities = (all ?? []).map(({ probability }) => probability);
+      expect([...probabilities].sort((a, b) => b - a)).to.deep.equal(probabilities);
+      expect(probabilities.reduce((sum, p) => sum + p)).to.be.closeTo(1, 1e-5);
+      expect(all?.[0]?.label).to.equal(labels[all?.[0]?.index as number]);
+    });
+
+    it('does not depend on how images are split into batches', async () => {
+      const images = photographs().images;
+      const some = { data: images.data.subarray(0, 7 * 96 * 96 * 3), shape: [7, 96, 96, 3] };
+      const whole = await model.outputs(some, { batchSize: 7 });
+      const parts = await model.outputs(some, { batchSize: 3 });
+      whole.forEach((p, i) => {
+        expect(parts[i]).to.be.closeTo(p, 1e-5);
+      });
+    });
+
+    it('takes float32 as it stands, at its own size', async () => {
+      const pixels = await decodeImage(photograph, { height: 80, width: 75 });
+      const shape = [1, 80, 75, 3];
+      const floats = Float32Array.from(pixels, (v) => v / 127.5 - 1);
+      const logits = await model.outputs({ data: floats, shape }, { logits: true });
+      expect(logits.every(Number.isFinite)).to.equal(true);
+      const resized = await model.outputs({ data: pixels, shape }, { logits: true });
+      expect(logits).to.not.deep.equal(resized);
+    });
+
+    for (const ending of ['.safetensors', '.h5', '.weights.h5']) {
+      it(`comes back from ${ending} as it was`, async () => {
+        const file = join(folder, `model${ending}`);
+        await model.save(file);
+        const loaded = await loadModel(file, { size: 71 });
+        loaded.to(backend);
+        expect(loaded.config.classes).to.equal(10);
+        if (ending === '.safetensors') expect(loaded.config).to.deep.equal(model.config);
+        const expected = await model.predict(photograph, { top: 10, logits: true });
+        const got = await loaded.predict(photograph, { top: 10, logits: true });
+        expect(got[0]?.map(({ probability }) => probability)).to.deep.equal(
+          expected[0]?.map(({ probability }) => probability),
+        );
+        loaded.dispose();
+      });
+    }
+
+    it('changes nothing when weights do not fit', async () => {
+      const before = await model.predict(photograph);
+      const wrong = recordedXception({ gain: 1 });
+      wrong.set('predictions.bias', { shape: [3], data: new Float32Array(3) });
+      expect(() => model.loadWeights(wrong)).to.throw(
+        CheckpointError,
+        'predictions.bias is [3], expected [10]',
+      );
+      wrong.delete('predictions.bias');
+      expect(() => model.loadWeights(wrong)).to.throw(CheckpointError, 'predictions.bias is missing');
+      expect(await model.predict(photograph)).to.deep.equal(before);
+      wrong.set('predictions.bias', { shape: [3], data: new Float32Array(3) });
+      const left = model.loadWeights(wrong, { skipClassifier: true });
+      expect(left).to.deep.equal(['predictions.bias']);
+      model.loadWeights(recordedXception({ gain: 40 }));
+      expect(await model.predict(photograph)).to.deep.equal(before);
+    });
+
+    it('refuses what it cannot use, in one line', async () => {
+      const rejection = async (promise: Promise<unknown>) =>
+        promise.then(
+          () => expect.fail('nothing was thrown'),
+          (error: Error) => error,
+        );
+      const missing = await rejection(model.predict([photograph, join(heldOut, 'nothing.jpg')]));
+      expect(missing).to.be.instanceOf(DataError);
+      expect(missing.message).to.match(/nothing\.jpg: no such file$/);
+      const shape = await rejection(model.predict({ data: new Uint8Array(4), shape: [1, 2, 2, 1] }));
+      expect(shape).to.be.instanceOf(DataError);
+      expect(await rejection(model.predict(photograph, { top: 0 }))).to.be.instanceOf(ArgumentError);
+      expect(() => xception({ size: 70 })).to.throw(ArgumentError, 'at least 71 pixels, got 70');
+      expect(() => xception({ classes: 0 })).to.throw(ArgumentError);
+    });
+
+    it('frees its weights and programs', async () => {
+      const { bytes } = memory();
+      const second = createClassifier('xception', { classes: 10, size: 71 });
+      second.loadWeights(recordedXception({ gain: 40 }));
+      await second.predict(photograph, { device: backend.name });
+      expect(memory().bytes).to.be.greaterThan(bytes + 80e6);
+      second.dispose();
+      expect(memory().bytes).to.equal(bytes);
+    });
+  });
+}
