@@ -4,63 +4,15 @@
 // convolution.
 #include <cstring>
 
+#include "convolution.h"
+#include "depthwiseConvolution.h"
 #include "matmul.h"
-#include "op.h"
 #include "primitive.h"
-#include "window.h"
 
 namespace dw::cpu {
 namespace {
 
-// The shapes of one convolution, whichever of its tensors is the output.
-struct Convolution {
-  int64_t n, h, w, c, o, oh, ow, kernelH, kernelW, groups;
-  Window window;
-  int64_t dilationH, dilationW;
-
-  bool empty() const { return n == 0; }
-  // A product of matrices: every pixel by itself.
-  bool pointwise() const {
-    return kernelH == 1 && kernelW == 1 && groups == 1 && window.strideH == 1 && window.strideW == 1 &&
-           oh == h && ow == w && window.top == 0 && window.left == 0;
-  }
-  int64_t pixels() const { return n * oh * ow; }
-
-  onednn::Geometry geometry() const {
-    return {{window.strideH, window.strideW},
-            {dilationH, dilationW},
-            {window.top, window.left},
-            {window.bottom, window.right}};
-  }
-};
-
-constexpr uint32_t kAttributes = kWindowAttributes + 3;
-
-Convolution readConvolution(const Node& node, const dw_aval& x, const dw_aval& w, const dw_aval& y) {
-  node.expectFloats();
-  for (const dw_aval* aval : {&x, &w, &y}) node.expectRank(*aval, 4);
-  Convolution conv = {};
-  conv.n = x.dims[0], conv.h = x.dims[1], conv.w = x.dims[2], conv.c = x.dims[3];
-  conv.o = w.dims[0], conv.kernelH = w.dims[1], conv.kernelW = w.dims[2];
-  conv.oh = y.dims[1], conv.ow = y.dims[2];
-  conv.window = readWindow(node, 0);
-  conv.dilationH = node.integer(kWindowAttributes, 1);
-  conv.dilationW = node.integer(kWindowAttributes + 1, 1);
-  conv.groups = node.integer(kWindowAttributes + 2, 1);
-  node.expectShape(y, {conv.n, conv.oh, conv.ow, conv.o});
-  if (conv.o < 1 || conv.c < 1 || conv.h < 1 || conv.w < 1 || conv.kernelH < 1 || conv.kernelW < 1)
-    node.invalid("an extent other than the batch is 0");
-  if (conv.c % conv.groups != 0 || conv.o % conv.groups != 0 || w.dims[3] != conv.c / conv.groups)
-    node.invalid("%lld groups do not divide %lld input and %lld output channels with weights of %lld",
-                 static_cast<long long>(conv.groups), static_cast<long long>(conv.c),
-                 static_cast<long long>(conv.o), static_cast<long long>(w.dims[3]));
-  const Window& window = conv.window;
-  checkExtent(node, conv.h, window.top, window.bottom, (conv.kernelH - 1) * conv.dilationH + 1,
-              window.strideH, conv.oh);
-  checkExtent(node, conv.w, window.left, window.right, (conv.kernelW - 1) * conv.dilationW + 1,
-              window.strideW, conv.ow);
-  return conv;
-}
+constexpr uint32_t kAttributes = kConvolutionAttributes;
 
 Convolution readForward(const Node& node) {
   node.expect(2, 1, kAttributes);
@@ -75,6 +27,14 @@ Convolution readInputGrad(const Node& node) {
 Convolution readWeightGrad(const Node& node) {
   node.expect(2, 1, kAttributes + 2);
   return readConvolution(node, node.input(0), node.output(0), node.input(1));
+}
+
+onednn::Geometry geometryOf(const Convolution& conv) {
+  const Window& window = conv.window;
+  return {{window.strideH, window.strideW},
+          {conv.dilationH, conv.dilationW},
+          {window.top, window.left},
+          {window.bottom, window.right}};
 }
 
 onednn::Desc describeImage(int64_t n, int64_t h, int64_t w, int64_t c) {
@@ -104,7 +64,7 @@ dnnl::convolution_forward::primitive_desc forwardDescriptor(const dw_device& dev
                                                             const Convolution& conv) {
   return onednn::convolutionForward(device.engine, describeImage(conv.n, conv.h, conv.w, conv.c),
                                     anyWeights(conv), describeImage(conv.n, conv.oh, conv.ow, conv.o),
-                                    conv.geometry(), userScratchpad());
+                                    geometryOf(conv), userScratchpad());
 }
 
 // A convolution that reads weights: forward, and the input gradient.
@@ -159,7 +119,7 @@ class WeightGrad final : public dw_kernel {
     const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
     const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
     const auto descriptor =
-        onednn::convolutionBackwardWeights(device.engine, x, anyWeights(conv), g, conv.geometry(),
+        onednn::convolutionBackwardWeights(device.engine, x, anyWeights(conv), g, geometryOf(conv),
                                            userScratchpad(), forwardDescriptor(device, conv));
     implementation_ = descriptor.impl_info_str();
     WorkspaceLayout layout;
@@ -200,6 +160,7 @@ class WeightGrad final : public dw_kernel {
 KernelPointer prepareForward(dw_device& device, const Node& node) {
   const Convolution conv = readForward(node);
   if (conv.empty()) return makeKernel([](const Launch&) {});
+  if (hasDepthwiseLoops(conv)) return prepareDepthwise(device, conv);
   return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
                                        DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
@@ -208,10 +169,11 @@ KernelPointer prepareForward(dw_device& device, const Node& node) {
 KernelPointer prepareInputGrad(dw_device& device, const Node& node) {
   const Convolution conv = readInputGrad(node);
   if (conv.empty()) return makeKernel([](const Launch&) {});
+  if (hasDepthwiseLoops(conv)) return prepareDepthwiseInputGrad(device, conv);
   const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
   const onednn::Desc g = describeImage(conv.n, conv.oh, conv.ow, conv.o);
   const auto descriptor =
-      onednn::convolutionBackwardData(device.engine, x, anyWeights(conv), g, conv.geometry(),
+      onednn::convolutionBackwardData(device.engine, x, anyWeights(conv), g, geometryOf(conv),
                                       userScratchpad(), forwardDescriptor(device, conv));
   return std::make_unique<WithWeights>(device, conv, descriptor, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, g, x);
 }
@@ -228,6 +190,7 @@ KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
     return makeKernel(
         [count = elements(node.output(0))](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
+  if (hasDepthwiseLoops(conv)) return prepareDepthwiseWeightGrad(device, conv);
   if (conv.pointwise() && productIsFaster(conv))
     return prepareProduct(device, {conv.o, conv.pixels(), true}, 1, {conv.pixels(), conv.c, false}, 0);
   return std::make_unique<WeightGrad>(device, conv);

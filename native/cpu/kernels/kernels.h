@@ -17,6 +17,27 @@ struct PoolShape {
   bool countPadding;
 };
 
+// A depthwise 3x3 convolution at stride 1, one filter per channel, and how its work is divided: a task is a
+// block of channels of a strip of rows of one image, tasks numbered in that order from the last to the first.
+struct DepthwiseShape {
+  int64_t n, h, w, c, oh, ow, top, left;
+  int64_t block, blocks;     // channels; a multiple of 16
+  int64_t stripRows, strips;  // output rows, or input rows for gradients
+  bool affine, relu;         // what the input passes first
+  bool stream;               // results past the caches
+
+  int64_t tasks() const { return n * strips * blocks; }
+};
+
+// Operands of its gradients. taps [9][c] is the weight transposed. dx may be NULL; residual is NULL or added
+// to dx. partials [n*strips][11][c]: sums of the taps' gradients, of dx and of dx*x, without the residual.
+struct DepthwiseGradients {
+  const float *g, *x, *scale, *shift, *taps, *residual;
+  float* dx;
+  double* partials;
+};
+constexpr int64_t kDepthwiseSums = 11;
+
 // The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
 // rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
 struct UpdateRule {
@@ -71,6 +92,11 @@ struct UpdateRule {
                   int64_t end)) \
   X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end)) \
   X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end)) \
+  /* tasks [begin, end) of a depthwise convolution; scratch is this thread's own */ \
+  X(depthwise, (const DepthwiseShape& p, const float* x, const float* scale, const float* shift, \
+                const float* taps, float* y, float* scratch, int64_t begin, int64_t end)) \
+  X(depthwiseGrad, (const DepthwiseShape& p, const DepthwiseGradients& operands, float* scratch, \
+                    int64_t begin, int64_t end)) \
   /* updates of n elements; each output may be the input it succeeds */ \
   X(sgdUpdate, (const UpdateRule& r, const float* w, const float* g, float* newW, int64_t n)) \
   X(momentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, float* newW, \

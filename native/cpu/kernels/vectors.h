@@ -9,6 +9,10 @@
 
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace dw::cpu {
 namespace DW_ISA {
 
@@ -23,6 +27,34 @@ constexpr int kWidth = 4;
 // W lanes; comparisons give lanes of 0 or -1, and `mask ? a : b` chooses by lane.
 template <int W>
 struct Lanes;
+
+// A store past the caches, for results that are too large to be found there again: the line need not be read
+// first. `to` is aligned to the vector. And a maximum with zero that keeps NaN: one instruction, where GCC
+// would compare and select.
+#if defined(__SSE2__)
+inline void streamVector(float* to, __m128 value) { _mm_stream_ps(to, value); }
+inline __m128 reluOf(__m128 value) { return _mm_max_ps(_mm_setzero_ps(), value); }
+inline void finishStreams() { _mm_sfence(); }
+#if defined(__AVX__)
+inline void streamVector(float* to, __m256 value) { _mm256_stream_ps(to, value); }
+inline __m256 reluOf(__m256 value) { return _mm256_max_ps(_mm256_setzero_ps(), value); }
+#endif
+#if defined(__AVX512F__)
+inline void streamVector(float* to, __m512 value) { _mm512_stream_ps(to, value); }
+// Masked, since GCC 12 warns of the plain one's undefined operand.
+inline __m512 reluOf(__m512 value) { return _mm512_maskz_max_ps(0xffff, _mm512_setzero_ps(), value); }
+#endif
+#else
+template <class Float>
+inline void streamVector(float* to, Float value) {
+  __builtin_memcpy(to, &value, sizeof value);
+}
+template <class Float>
+inline Float reluOf(Float value) {
+  return value < 0 ? Float{} : value;
+}
+inline void finishStreams() {}
+#endif
 
 // A macro, because GCC does not convert vectors whose width is a template's parameter.
 #define DW_LANES(W)                                                                                  \
@@ -39,6 +71,8 @@ struct Lanes;
       return value;                                                                                  \
     }                                                                                                \
     static inline void store(float* to, Float value) { __builtin_memcpy(to, &value, sizeof value); } \
+    static inline void stream(float* to, Float value) { streamVector(to, value); }                   \
+    static inline Float relu(Float value) { return reluOf(value); }                                  \
     static inline Int loadBytes(const uint8_t* from) {                                               \
       Byte value;                                                                                    \
       __builtin_memcpy(&value, from, sizeof value);                                                  \
@@ -72,6 +106,8 @@ struct Lanes<1> {
 
   static inline Float load(const float* from) { return *from; }
   static inline void store(float* to, Float value) { *to = value; }
+  static inline void stream(float* to, Float value) { *to = value; }
+  static inline Float relu(Float value) { return value < 0 ? 0 : value; }
   static inline Int loadBytes(const uint8_t* from) { return *from; }
   static inline void storeBytes(uint8_t* to, Int value) { *to = static_cast<uint8_t>(value); }
   static inline void addTo(double* sums, Float value) { *sums += value; }
@@ -107,6 +143,36 @@ inline void overChannels(int64_t c, const Body& body) {
     }
   }
   for (; j < c; j++) body.template run<1, 1>(j);
+}
+
+// Constants as arguments of generic functions; <type_traits> is the standard library's.
+template <int kValue>
+struct Count {
+  static constexpr int value = kValue;
+};
+template <bool kValue>
+struct Flag {
+  static constexpr bool value = kValue;
+};
+
+// Calls body.run<W>(j) for single vectors of W channels that cover all c channels.
+template <class Body>
+inline void overVectors(int64_t c, const Body& body) {
+  int64_t j = 0;
+  for (; j + kWidth <= c; j += kWidth) body.template run<kWidth>(j);
+  if constexpr (kWidth > 8) {
+    if (j + 8 <= c) {
+      body.template run<8>(j);
+      j += 8;
+    }
+  }
+  if constexpr (kWidth > 4) {
+    if (j + 4 <= c) {
+      body.template run<4>(j);
+      j += 4;
+    }
+  }
+  for (; j < c; j++) body.template run<1>(j);
 }
 
 }  // namespace DW_ISA
