@@ -8,8 +8,9 @@ import { defaultBackend } from './device.ts';
 import { ArgumentError, DisposedError } from './errors.ts';
 import type { AnyOp } from './op.ts';
 import type { Draft } from './passes/graph.ts';
+import { hoist } from './passes/hoist.ts';
 import { planMemory } from './passes/memoryPlan.ts';
-import { disabledPasses, inPlaceReuse, optimize, type PassSelection } from './passes/pipeline.ts';
+import { disabledPasses, hoisting, inPlaceReuse, optimize, type PassSelection } from './passes/pipeline.ts';
 import type { Rewriting } from './passes/rewrite.ts';
 import {
   checkProgram,
@@ -102,6 +103,7 @@ class Specialization {
   readonly #backend: Backend;
   readonly #prepared: PreparedHandle;
   readonly #recorder: Recorder;
+  readonly #setup: Setup | undefined;
   #result: unknown;
   /** Per output of the program: the variable that it updates, or undefined for a returned tensor. */
   readonly #updates: readonly (Variable | undefined)[];
@@ -146,10 +148,23 @@ class Specialization {
         updates.push(variable);
       }
       const supports = backend.supports.bind(backend);
-      const { draft, done } = optimize(distinctOutputs(recorder, outputs), supports, { disabled });
-      this.rewritings = done;
-      this.program = { ...draft, plan: planMemory(draft, { inPlace: !disabled.has(inPlaceReuse) }) };
-      checkProgram(this.program);
+      // A program that assigns nothing changes none of what it captured: weights hold still until someone else does.
+      const still = recorder.assigned.size === 0 ? { stillFrom: tensorsIn(args).length } : {};
+      const traced = { ...distinctOutputs(recorder, outputs), ...still };
+      const { draft: whole, done } = optimize(traced, supports, { disabled });
+      const hoisted = disabled.has(hoisting) ? undefined : hoist(whole);
+      const draft = hoisted?.main ?? whole;
+      const planned = (part: Draft): Program => {
+        const program = { ...part, plan: planMemory(part, { inPlace: !disabled.has(inPlaceReuse) }) };
+        checkProgram(program);
+        return program;
+      };
+      this.rewritings =
+        hoisted === undefined
+          ? done
+          : [...done, { rule: hoisting, times: hoisted.setup.instructions.length }];
+      this.program = planned(draft);
+      this.#setup = hoisted === undefined ? undefined : new Setup(planned(hoisted.setup), backend);
       this.#updates = updates;
       this.#reuses = reusableInputs(this.program, recorder, updates);
       this.#outputBytes = draft.outputs.map((value) => byteLength(draft.values[value] as Aval));
@@ -173,6 +188,12 @@ class Specialization {
     };
     for (const argument of args) take(argument);
     for (const { tensor } of this.#recorder.captured) take(tensor);
+    if (this.#setup !== undefined) {
+      const versions = this.#recorder.captured.map(({ tensor }) =>
+        tensor instanceof Variable ? tensor.version : 0,
+      );
+      inputs.push(...this.#setup.values(inputs, versions));
+    }
     const fromArguments = new Set(inputs.slice(0, args.length));
     const outputs: DeviceBuffer[] = [];
     try {
@@ -206,6 +227,48 @@ class Specialization {
 
   dispose(): void {
     this.#recorder.release();
+    this.#setup?.dispose();
+    this.#backend.forget(this.#prepared);
+  }
+}
+
+/** The part of a program that is run only when what it was captured with has changed. */
+class Setup {
+  readonly #program: Program;
+  readonly #backend: Backend;
+  readonly #prepared: PreparedHandle;
+  #buffers: DeviceBuffer[] = [];
+  #versions: readonly number[] = [];
+
+  constructor(program: Program, backend: Backend) {
+    this.#program = program;
+    this.#backend = backend;
+    this.#prepared = backend.prepare(program);
+  }
+
+  /** What the program computes from these inputs, computed anew if the versions are not those of the last time. */
+  values(inputs: readonly DeviceBuffer[], versions: readonly number[]): readonly DeviceBuffer[] {
+    if (this.#versions.length === versions.length && versions.every((v, i) => v === this.#versions[i])) {
+      return this.#buffers;
+    }
+    this.#versions = [];
+    while (this.#buffers.length < this.#program.outputs.length) {
+      const value = this.#program.outputs[this.#buffers.length] as ValueId;
+      const bytes = byteLength(this.#program.values[value] as Aval);
+      this.#buffers.push(DeviceBuffer.allocate(this.#backend, bytes));
+    }
+    this.#backend.run(
+      this.#prepared,
+      inputs.map(({ handle }) => handle),
+      this.#buffers.map(({ handle }) => handle),
+    );
+    this.#versions = versions;
+    return this.#buffers;
+  }
+
+  dispose(): void {
+    for (const buffer of this.#buffers) buffer.release();
+    this.#buffers = [];
     this.#backend.forget(this.#prepared);
   }
 }

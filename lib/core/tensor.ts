@@ -152,6 +152,9 @@ export class Tensor implements Disposable {
 
 /** A tensor whose value can be replaced: a parameter, a running statistic, an optimizer's state. Owned by its maker. */
 export class Variable extends Tensor {
+  /** @internal Counts the values that it has had: what was computed from one is stale once this has changed. */
+  version = 0;
+
   /** Replaces the value by that of `value`, without a copy. Throws ShapeError or DTypeError if it does not fit. */
   assign(value: Tensor): void {
     this.assertUsable('assign');
@@ -192,6 +195,7 @@ export class Variable extends Tensor {
   /** @internal Takes over one reference to `buffer`. */
   replaceBuffer(buffer: DeviceBuffer): void {
     const previous = this.state;
+    this.version += 1;
     this.state = { kind: 'concrete', buffer };
     if (previous.kind === 'concrete') previous.buffer.release();
   }

@@ -29,6 +29,7 @@ import {
   maxPoolGradSumsOp,
 } from './fused.ts';
 import { normalizeImagesOp } from './images.ts';
+import { conv2dBiasAddOp, conv2dBiasOp, filterMultiplyOp } from './inference.ts';
 import { addBiasOp, linearInputGradOp, linearOp, linearWeightGradOp } from './linear.ts';
 import {
   sigmoidCrossEntropyGradOp,
@@ -127,6 +128,9 @@ export const opTable = named({
   affineAdd: affineAddOp,
   affineMaxPoolAdd: affineMaxPoolAddOp,
   maxPoolGradSums: maxPoolGradSumsOp,
+  filterMultiply: filterMultiplyOp,
+  conv2dBias: conv2dBiasOp,
+  conv2dBiasAdd: conv2dBiasAddOp,
 });
 
 /** Names of all ops. */

@@ -161,7 +161,14 @@
   X(209, affineMaxPoolAdd)                                                                                             \
   /* maxPoolGradSums(g, argmax, x) -> dx = maxPoolGrad(g, argmax), sumG, sumGX of dx and dx*x                          \
    *   [kernel_h, kernel_w, window, h, w] */                                                                           \
-  X(210, maxPoolGradSums)
+  X(210, maxPoolGradSums)                                                                                              \
+  /* Ops of inference programs, whose weights hold still; epilogue: conv, relu. */                                     \
+  /* filterMultiply(w T[o,kh,kw,d], scale A[o]) -> y = each filter times its scale */                                  \
+  X(220, filterMultiply)                                                                                               \
+  /* conv2dBias(x, w, bias A[o]) -> y = relu?(conv2d(x, w) + bias)  [conv, relu] */                                    \
+  X(221, conv2dBias)                                                                                                   \
+  /* conv2dBiasAdd(x, w, bias, residual) -> y = relu?(conv2d(x, w) + bias + residual)  [conv, relu] */                 \
+  X(222, conv2dBiasAdd)
 
 typedef enum dw_op {
 #define DW_OP_ENUM(code, name) DW_OP_##name = code,

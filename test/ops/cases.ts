@@ -470,4 +470,19 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
       attributes: { ...attributes, size },
     };
   },
+
+  filterMultiply: (random, i) => {
+    const { w } = convolution(random, i);
+    return { inputs: [random.normal(w), random.normal(w.slice(0, 1))], attributes: {} };
+  },
+  conv2dBias: (random, i) => {
+    const { x, w, attributes } = convolution(random, i);
+    const inputs = [x, w, w.slice(0, 1)].map((shape) => random.normal(shape));
+    return { inputs, attributes: { ...attributes, relu: i % 2 === 0 } };
+  },
+  conv2dBiasAdd: (random, i) => {
+    const { x, w, y, attributes } = convolution(random, i);
+    const inputs = [x, w, w.slice(0, 1), y].map((shape) => random.normal(shape));
+    return { inputs, attributes: { ...attributes, relu: i % 2 === 0 } };
+  },
 };

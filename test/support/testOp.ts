@@ -217,6 +217,9 @@ const optionalOps: readonly OpName[] = [
   'affineAdd',
   'affineMaxPoolAdd',
   'maxPoolGradSums',
+  'filterMultiply',
+  'conv2dBias',
+  'conv2dBiasAdd',
 ];
 
 const printed = new Set<string>();

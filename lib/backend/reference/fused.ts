@@ -6,11 +6,13 @@ import { batchNormKernels } from './batchNorm.ts';
 import { conv2dKernels } from './conv2d.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { type Kernel, type Operand, zeroed } from './kernel.ts';
+import { linearKernels } from './linear.ts';
 import { poolKernels } from './pool.ts';
 
 const { conv2d, conv2dInputGrad, conv2dWeightGrad } = conv2dKernels;
 const { channelSums, channelAffine, channelMultiply, channelGradSums } = batchNormKernels;
 const { add, relu, reluGrad } = elementwiseKernels;
+const { addBias } = linearKernels;
 const { maxPool, maxPoolGrad } = poolKernels;
 
 /** Numbers of a convolution at the start of a depthwise op's attributes; `relu` follows. */
@@ -70,6 +72,24 @@ const channelAffine2: Kernel = ([a, b, p, q, r], outputs) => {
   add([made(channelMultiply, [a!, p!], a!), made(channelAffine, [b!, q!, r!], b!)], outputs, []);
 };
 
+const filterMultiply: Kernel = ([w, scale], [y]) => {
+  const perFilter = w!.data.length / scale!.data.length;
+  y!.data.set(w!.data.map((v, i) => v * (scale!.data[Math.floor(i / perFilter)] as number)));
+};
+
+/** The convolution, then what its epilogue does; the last attribute is whether that ends with a ReLU. */
+const epilogue =
+  (finish: (y: Operand, operands: readonly Operand[]) => Operand): Kernel =>
+  ([x, w, ...operands], [out], attributes) => {
+    const { convolution, hasRelu } = split(attributes);
+    const y = finish(made(conv2d, [x!, w!], out!, convolution), operands);
+    out!.data.set(hasRelu ? made(relu, [y], y).data : y.data);
+  };
+
+const biased = (y: Operand, bias: Operand) => made(addBias, [y, bias], y);
+const conv2dBias = epilogue((y, [bias]) => biased(y, bias!));
+const conv2dBiasAdd = epilogue((y, [bias, residual]) => made(add, [biased(y, bias!), residual!], y));
+
 const affineRelu: Kernel = ([x, scale, shift], outputs) => {
   relu([made(channelAffine, [x!, scale!, shift!], x!)], outputs, []);
 };
@@ -106,4 +126,7 @@ export const fusedKernels = {
   affineAdd,
   affineMaxPoolAdd,
   maxPoolGradSums,
+  filterMultiply,
+  conv2dBias,
+  conv2dBiasAdd,
 };

@@ -26,6 +26,7 @@ function renumber(draft: Draft): Draft {
   for (const { outputs } of draft.instructions) outputs.forEach(name);
   const renamed = (value: ValueId) => numbers.get(value) as ValueId;
   return {
+    ...draft,
     values,
     inputs: draft.inputs.map(renamed),
     outputs: draft.outputs.map(renamed),

@@ -3,7 +3,10 @@
 import type { Instruction, Program, ValueId } from '../program.ts';
 
 /** A program whose memory is not planned yet. */
-export type Draft = Omit<Program, 'plan'>;
+export interface Draft extends Omit<Program, 'plan'> {
+  /** The inputs from this position on hold still between runs: weights that the program does not change. Default: none. */
+  readonly stillFrom?: number;
+}
 
 /** A use of a value: instruction and position among its operands. */
 export interface Use {
@@ -17,11 +20,16 @@ export class Graph {
   readonly #makers = new Map<ValueId, Instruction>();
   readonly #uses = new Map<ValueId, Use[]>();
   readonly #outputs: ReadonlySet<ValueId>;
+  readonly #still = new Set<ValueId>();
 
   constructor(draft: Draft) {
     this.draft = draft;
     this.#outputs = new Set(draft.outputs);
+    for (const value of draft.inputs.slice(draft.stillFrom ?? draft.inputs.length)) this.#still.add(value);
     for (const instruction of draft.instructions) {
+      if (instruction.inputs.length > 0 && instruction.inputs.every((value) => this.#still.has(value))) {
+        for (const value of instruction.outputs) this.#still.add(value);
+      }
       for (const value of instruction.outputs) this.#makers.set(value, instruction);
       instruction.inputs.forEach((value, operand) => {
         const uses = this.#uses.get(value);
@@ -55,6 +63,11 @@ export class Graph {
   /** Whether nothing reads a value but one instruction, so that fusing that one makes the value go away. */
   hasOneUse(value: ValueId): boolean {
     return !this.isOutput(value) && this.uses(value).length === 1;
+  }
+
+  /** Whether a value depends only on inputs that hold still between runs. */
+  holdsStill(value: ValueId): boolean {
+    return this.#still.has(value);
   }
 
   /** Shape and type of a value. */

@@ -1,5 +1,5 @@
-// All passes in their order: dead code, common subexpressions, fusions, dead code. What rewrites a traced function before
-// its memory is planned.
+// All passes in their order: dead code, common subexpressions, foldings and fusions, dead code. What rewrites a traced
+// function before it is split (hoist.ts) and its memory is planned.
 
 import { ArgumentError } from '../errors.ts';
 import { mergeCommonSubexpressions } from './commonSubexpressions.ts';
@@ -12,6 +12,9 @@ export type PassSelection = 'all' | 'none' | { readonly without: readonly string
 
 const deadCode = 'dead code';
 const commonSubexpressions = 'common subexpressions';
+
+/** What depends only on inputs that hold still is computed once; compile does it with hoist.ts. */
+export const hoisting = 'hoisting';
 
 /** The memory plan's part: outputs take the places of operands. */
 export const inPlaceReuse = 'in-place reuse';
@@ -28,6 +31,7 @@ export const passNames = (): string[] => [
   deadCode,
   commonSubexpressions,
   ...fusions.map(({ name }) => name),
+  hoisting,
   inPlaceReuse,
 ];
 

@@ -137,7 +137,7 @@ function attempt(
     inputs: instruction.inputs.map(current),
   }));
   const outputs = draft.outputs.map(current);
-  return { draft: inOrder({ values, inputs: draft.inputs, outputs, instructions: rewired }), roots };
+  return { draft: inOrder({ ...draft, values, outputs, instructions: rewired }), roots };
 }
 
 /**

@@ -1,0 +1,74 @@
+// Foldings: rewriting rules for programs whose weights hold still between runs. Normalization with fixed statistics goes
+// into the filters of the convolution before it, and what follows goes into the convolution's epilogue. What depends on
+// the weights alone is then computed once, not at each run (core/passes/hoist.ts).
+
+import { operandOf, outputOf } from '../core/passes/graph.ts';
+import type { Rule } from '../core/passes/rewrite.ts';
+import type { ValueId } from '../core/program.ts';
+import type { ConvAttributes } from './conv2d.ts';
+import { conv2dBiasAddOp, conv2dBiasOp, type EpilogueAttributes, filterMultiplyOp } from './inference.ts';
+
+/** conv2d(x, w)·scale + shift = conv2d(x, w·scale) + shift. */
+const foldNormalization: Rule = {
+  name: 'fold normalization',
+  root: 'channelAffine',
+  apply(affine, rewriter) {
+    const { graph } = rewriter;
+    const y = operandOf(affine, 'x');
+    const conv = graph.maker(y, 'conv2d');
+    const [scale, shift] = [operandOf(affine, 'scale'), operandOf(affine, 'shift')];
+    if (conv === undefined || !graph.hasOneUse(y)) return;
+    const w = operandOf(conv, 'w');
+    if (![w, scale, shift].every((value) => graph.holdsStill(value))) return;
+    const filters = rewriter.emit(filterMultiplyOp, [w, scale], {}, conv);
+    if (filters === undefined) return;
+    const attributes = { ...(conv.attributes as ConvAttributes), relu: false };
+    const made = rewriter.emit(
+      conv2dBiasOp,
+      [operandOf(conv, 'x'), filters[0] as ValueId, shift],
+      attributes,
+      conv,
+    );
+    if (made !== undefined) rewriter.replace(outputOf(affine, 'y'), made[0] as ValueId);
+  },
+};
+
+/** A residual is added in the epilogue. */
+const biasAndAdd: Rule = {
+  name: 'bias and add',
+  root: 'add',
+  apply(add, rewriter) {
+    const { graph } = rewriter;
+    const operand = add.inputs.findIndex(
+      (value) => graph.maker(value, 'conv2dBias') && graph.hasOneUse(value),
+    );
+    const conv = graph.maker(add.inputs[operand] ?? -1);
+    if (conv === undefined || (conv.attributes as EpilogueAttributes).relu) return;
+    const residual = add.inputs[1 - operand] as ValueId;
+    const made = rewriter.emit(
+      conv2dBiasAddOp,
+      [...conv.inputs, residual],
+      conv.attributes as EpilogueAttributes,
+      conv,
+    );
+    if (made !== undefined) rewriter.replace(outputOf(add, 'y'), made[0] as ValueId);
+  },
+};
+
+/** A ReLU is taken in the epilogue, where nothing needs what was before it. */
+const biasAndRelu: Rule = {
+  name: 'bias and relu',
+  root: 'relu',
+  apply(relu, rewriter) {
+    const { graph } = rewriter;
+    const x = operandOf(relu, 'x');
+    const conv = graph.maker(x, 'conv2dBias');
+    if (conv === undefined || !graph.hasOneUse(x)) return;
+    const attributes = { ...(conv.attributes as EpilogueAttributes), relu: true };
+    const made = rewriter.emit(conv2dBiasOp, conv.inputs, attributes, conv);
+    if (made !== undefined) rewriter.replace(outputOf(relu, 'y'), made[0] as ValueId);
+  },
+};
+
+/** Before the fusions: a normalization that is folded is not there to be fused. */
+export const foldings: readonly Rule[] = [foldNormalization, biasAndAdd, biasAndRelu];
