@@ -4,40 +4,10 @@
 #include <cmath>
 
 #include "op.h"
+#include "parts.h"
 
 namespace dw::cpu {
 namespace {
-
-// Rows are divided into parts by their number alone, not by the number of threads: results do not depend on
-// threads.
-constexpr int64_t kRowsPerPart = 256;
-constexpr int64_t kMostParts = 64;
-
-int64_t partsOf(int64_t rows) { return std::min(kMostParts, std::max<int64_t>(1, rows / kRowsPerPart)); }
-
-// Each part sums into partials[part][2][c] in the workspace; these are then added up in the order of the
-// parts.
-template <class PartFunction>
-void reduceParts(int64_t count, int64_t c, const Launch& run, const PartFunction& part) {
-  const int64_t parts = partsOf(count);
-  double* partials = static_cast<double*>(run.workspace);
-  parallelFor(parts, count / parts * c, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t first = count * i / parts, last = count * (i + 1) / parts;
-      part(first, last - first, partials + 2 * i * c, partials + (2 * i + 1) * c);
-    }
-  });
-  float *first = run.out(0), *second = run.out(1);
-  parallelFor(c, 2 * parts, [&](int64_t begin, int64_t end) {
-    for (int64_t i = 1; i < parts; i++) {
-      const double* from = partials + 2 * i * c;
-      for (int64_t j = begin; j < end; j++) partials[j] += from[j];
-      for (int64_t j = begin; j < end; j++) partials[c + j] += from[c + j];
-    }
-    for (int64_t j = begin; j < end; j++) first[j] = static_cast<float>(partials[j]);
-    for (int64_t j = begin; j < end; j++) second[j] = static_cast<float>(partials[c + j]);
-  });
-}
 
 template <uint32_t kInputs>
 void checkSums(const Node& node) {
@@ -48,14 +18,14 @@ void checkSums(const Node& node) {
 }
 
 size_t sumsWorkspace(const Node& node) {
-  return static_cast<size_t>(2 * partsOf(rows(node.input(0))) * channels(node.input(0))) * sizeof(double);
+  return partsWorkspace(partsOf(rows(node.input(0))), channels(node.input(0)));
 }
 
 KernelPointer prepareChannelSums(dw_device& device, const Node& node) {
   const int64_t c = channels(node.input(0)), count = rows(node.input(0));
   return makeKernel(
       [=, kernel = device.kernels->channelSums](const Launch& run) {
-        reduceParts(count, c, run, [&](int64_t first, int64_t rows, double* sums, double* squares) {
+        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1), [&](int64_t first, int64_t rows, double* sums, double* squares) {
           kernel(run.in(0) + first * c, rows, c, c, sums, squares);
         });
       },
@@ -66,7 +36,7 @@ KernelPointer prepareChannelGradSums(dw_device& device, const Node& node) {
   const int64_t c = channels(node.input(0)), count = rows(node.input(0));
   return makeKernel(
       [=, kernel = device.kernels->channelGradSums](const Launch& run) {
-        reduceParts(count, c, run, [&](int64_t first, int64_t rows, double* sumG, double* sumGX) {
+        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1), [&](int64_t first, int64_t rows, double* sumG, double* sumGX) {
           kernel(run.in(0) + first * c, run.in(1) + first * c, rows, c, sumG, sumGX);
         });
       },

@@ -7,6 +7,7 @@
 #include "convolution.h"
 #include "depthwiseConvolution.h"
 #include "matmul.h"
+#include "parts.h"
 #include "primitive.h"
 
 namespace dw::cpu {
@@ -157,13 +158,16 @@ class WeightGrad final : public dw_kernel {
   const char* implementation_;
 };
 
-KernelPointer prepareForward(dw_device& device, const Node& node) {
-  const Convolution conv = readForward(node);
+KernelPointer forwardKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwise(device, conv);
   return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
                                        DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
+}
+
+KernelPointer prepareForward(dw_device& device, const Node& node) {
+  return forwardKernel(device, readForward(node));
 }
 
 KernelPointer prepareInputGrad(dw_device& device, const Node& node) {
@@ -196,7 +200,52 @@ KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
   return std::make_unique<WeightGrad>(device, conv);
 }
 
+// A convolution, and the sums of its output right after it.
+class WithSums final : public dw_kernel {
+ public:
+  WithSums(const dw_device& device, KernelPointer convolution, const Convolution& conv)
+      : convolution_(std::move(convolution)),
+        kernel_(device.kernels->channelSums),
+        rows_(conv.pixels()),
+        c_(conv.o),
+        sums_((convolution_->workspace + 63) / 64 * 64) {
+    workspace = sums_ + partsWorkspace(partsOf(rows_), c_);
+  }
+
+  void run(const Launch& launch) override {
+    convolution_->run(launch);
+    const float* y = launch.out(0);
+    reduceParts(partsOf(rows_), rows_, c_, static_cast<char*>(launch.workspace) + sums_, launch.out(1),
+                launch.out(2), [&](int64_t first, int64_t rows, double* sums, double* squares) {
+                  kernel_(y + first * c_, rows, c_, c_, sums, squares);
+                });
+  }
+
+  const char* implementation() const override { return convolution_->implementation(); }
+
+ private:
+  KernelPointer convolution_;
+  decltype(Kernels::channelSums) kernel_;
+  int64_t rows_, c_;
+  size_t sums_;
+};
+
+Convolution readForwardSums(const Node& node) {
+  node.expect(2, 3, kAttributes);
+  const Convolution conv = readConvolution(node, node.input(0), node.input(1), node.output(0));
+  for (uint32_t i = 1; i < 3; i++) node.expectShape(node.output(i), {conv.o});
+  return conv;
+}
+
+KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
+  const Convolution conv = readForwardSums(node);
+  return std::make_unique<WithSums>(device, forwardKernel(device, conv), conv);
+}
+
 }  // namespace
+
+extern const Op op_conv2dSums;
+const Op op_conv2dSums = {[](const Node& node) { readForwardSums(node); }, prepareForwardSums};
 
 extern const Op op_conv2d, op_conv2dInputGrad, op_conv2dWeightGrad;
 

@@ -1,6 +1,5 @@
 // Pooling: our own loops, because a one-byte argmax and gradients in a fixed order are not what oneDNN has.
-#include "op.h"
-#include "window.h"
+#include "pooling.h"
 
 namespace dw::cpu {
 namespace {
@@ -26,26 +25,20 @@ PoolShape readShape(const Node& node, const dw_aval& image, const dw_aval& poole
   return p;
 }
 
-PoolShape maxPoolShape(const Node& node) {
-  node.expect(1, 2, 2 + kWindowAttributes);
-  node.expectType(node.input(0), DW_F32);
-  node.expectType(node.output(0), DW_F32);
-  node.expectType(node.output(1), DW_U8);
-  node.expectSameShape(node.output(0), node.output(1));
-  const PoolShape p = readShape(node, node.input(0), node.output(0), false);
+void checkWindowSize(const Node& node, const PoolShape& p) {
   if (p.kernelH > 256 || p.kernelW > 256 || p.kernelH * p.kernelW > 256)
     node.unsupported("the argmax of a window is one byte: at most 256 elements, got %lld by %lld",
                      static_cast<long long>(p.kernelH), static_cast<long long>(p.kernelW));
-  return p;
+}
+
+PoolShape maxPoolShape(const Node& node) {
+  node.expect(1, 2, 2 + kWindowAttributes);
+  return readMaxPool(node);
 }
 
 PoolShape maxPoolGradShape(const Node& node) {
   node.expect(2, 1, 4 + kWindowAttributes);
-  node.expectType(node.input(0), DW_F32);
-  node.expectType(node.input(1), DW_U8);
-  node.expectType(node.output(0), DW_F32);
-  node.expectSameShape(node.input(0), node.input(1));
-  return readShape(node, node.output(0), node.input(0), false);
+  return readMaxPoolGrad(node);
 }
 
 PoolShape avgPoolShape(const Node& node) {
@@ -137,6 +130,26 @@ KernelPointer prepareGlobalAvgPoolGrad(dw_device& device, const Node& node) {
 }
 
 }  // namespace
+
+PoolShape readMaxPool(const Node& node) {
+  node.expectType(node.input(0), DW_F32);
+  node.expectType(node.output(0), DW_F32);
+  node.expectType(node.output(1), DW_U8);
+  node.expectSameShape(node.output(0), node.output(1));
+  const PoolShape p = readShape(node, node.input(0), node.output(0), false);
+  checkWindowSize(node, p);
+  return p;
+}
+
+PoolShape readMaxPoolGrad(const Node& node) {
+  node.expectType(node.input(0), DW_F32);
+  node.expectType(node.input(1), DW_U8);
+  node.expectType(node.output(0), DW_F32);
+  node.expectSameShape(node.input(0), node.input(1));
+  const PoolShape p = readShape(node, node.output(0), node.input(0), false);
+  checkWindowSize(node, p);
+  return p;
+}
 
 extern const Op op_maxPool, op_maxPoolGrad, op_avgPool, op_avgPoolGrad, op_globalAvgPool,
     op_globalAvgPoolGrad;

@@ -180,6 +180,70 @@ void checkDepthwise(plugin::Plugin& plugin, const Depthwise& d) {
   }
 }
 
+// The ops of one pass around an affine map, on `rows` rows of c channels.
+void checkAffine(plugin::Plugin& plugin, int64_t count, int64_t c) {
+  const dw_aval t = shape({count, c}), v = shape({c});
+  const Array a = randomArray(t), b = randomArray(t), p = randomArray(v), q = randomArray(v), r = randomArray(v);
+  const std::string of = std::to_string(count) + "x" + std::to_string(c) + ": ";
+  const auto one = [&](uint32_t op, const std::vector<Array>& inputs, int inPlace = -1) {
+    return run(plugin, op, inputs, {t}, {}, inPlace)[0];
+  };
+  const Array normalized = one(DW_OP_channelAffine, {a, p, r});
+  const Array activated = one(DW_OP_relu, {normalized});
+  const Array gradient =
+      one(DW_OP_add, {one(DW_OP_channelMultiply, {a, p}), one(DW_OP_channelAffine, {b, q, r})});
+  const Array masked = one(DW_OP_reluGrad, {b, activated});
+  const auto sums = run(plugin, DW_OP_channelGradSums, {masked, a}, {v, v}, {});
+  for (const bool inPlace : {false, true}) {
+    const std::string how = of + (inPlace ? "in place, " : "");
+    expectNear(one(DW_OP_channelAffine2, {a, b, p, q, r}, inPlace - 1), gradient, how + "channelAffine2");
+    expectNear(one(DW_OP_affineRelu, {a, p, r}, inPlace - 1), activated, how + "affineRelu");
+    expectNear(one(DW_OP_affineAdd, {a, p, r, b}, inPlace ? 3 : -1), one(DW_OP_add, {normalized, b}),
+               how + "affineAdd");
+    const auto got = run(plugin, DW_OP_affineReluGrad, {b, a, p, r}, {t, v, v}, {}, inPlace - 1);
+    expectNear(got[0], masked, how + "affineReluGrad dx");
+    expectNear(got[1], sums[0], how + "affineReluGrad sumG");
+    expectNear(got[2], sums[1], how + "affineReluGrad sumGX");
+  }
+}
+
+void checkPooling(plugin::Plugin& plugin, int64_t n, int64_t h, int64_t w, int64_t c, int64_t kernel,
+                  int64_t stride, int64_t before) {
+  const int64_t oh = (h + before + 1 - kernel) / stride + 1, ow = (w + before + 1 - kernel) / stride + 1;
+  const dw_aval image = shape({n, h, w, c}), pooled = shape({n, oh, ow, c}), v = shape({c});
+  const dw_aval index = shape({n, oh, ow, c}, DW_U8);
+  std::vector<double> pool;
+  for (int64_t i : {kernel, kernel, stride, stride, before, int64_t{1}, before, int64_t{1}})
+    pool.push_back(double(i));
+  std::vector<double> grad = pool;
+  grad.insert(grad.end(), {double(h), double(w)});
+  const Array x = randomArray(image), scale = randomArray(v), shift = randomArray(v);
+  const Array residual = randomArray(pooled), g = randomArray(pooled);
+  const std::string of = "pooling of " + std::to_string(h) + "x" + std::to_string(w) + "x" + std::to_string(c);
+  const Array affine = run(plugin, DW_OP_channelAffine, {x, scale, shift}, {image}, {})[0];
+  const auto plain = run(plugin, DW_OP_maxPool, {affine}, {pooled, index}, pool);
+  const Array sum = run(plugin, DW_OP_add, {plain[0], residual}, {pooled}, {})[0];
+  for (const int inPlace : {-1, 3}) {
+    const auto got = run(plugin, DW_OP_affineMaxPoolAdd, {x, scale, shift, residual}, {pooled, index}, pool,
+                         inPlace);
+    expectNear(got[0], sum, of + ": affineMaxPoolAdd y");
+    expectNear(got[1], plain[1], of + ": affineMaxPoolAdd argmax", 0);
+  }
+  std::vector<double> totals(x.values.size());  // by the definition: to where the largest element was
+  for (int64_t i = 0; i < elements(pooled); i++) {
+    const int64_t channel = i % c, ox = i / c % ow, oy = i / c / ow % oh, at = i / c / ow / oh;
+    const int64_t tap = static_cast<int64_t>(plain[1].values[static_cast<size_t>(i)]);
+    const int64_t iy = oy * stride - before + tap / kernel, ix = ox * stride - before + tap % kernel;
+    totals[static_cast<size_t>(((at * h + iy) * w + ix) * c + channel)] += g.values[static_cast<size_t>(i)];
+  }
+  const Array dx = {image, std::vector<float>(totals.begin(), totals.end())};
+  const auto sums = run(plugin, DW_OP_channelGradSums, {dx, x}, {v, v}, {});
+  const auto got = run(plugin, DW_OP_maxPoolGradSums, {g, plain[1], x}, {image, v, v}, grad);
+  expectNear(got[0], dx, of + ": maxPoolGradSums dx");
+  expectNear(got[1], sums[0], of + ": maxPoolGradSums sumG");
+  expectNear(got[2], sums[1], of + ": maxPoolGradSums sumGX");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -196,7 +260,12 @@ int main(int count, char** arguments) {
       Depthwise d = {whole(1, 3),  whole(3, 12), whole(3, 12), whole(1, 70), whole(0, 2),
                      whole(0, 2), whole(0, 2),  whole(0, 2)};
       checkDepthwise(plugin, d);
+      checkAffine(plugin, whole(1, 700), whole(1, 150));
+      checkPooling(plugin, whole(1, 3), whole(4, 20), whole(4, 20), whole(1, 150), whole(2, 3), whole(1, 3),
+                   whole(0, 1));
     }
+    checkAffine(plugin, 90000, 128);
+    checkPooling(plugin, 2, 74, 74, 256, 3, 2, 0);
   }
   std::printf("%d checks, %d failures\n", checks, failures);
   return failures > 0;

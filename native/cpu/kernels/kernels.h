@@ -71,6 +71,15 @@ struct UpdateRule {
   X(addBias, (const float* x, const float* bias, float* y, int64_t rows, int64_t c)) \
   X(affineBytes, (const uint8_t* x, const float* scale, const float* shift, float* y, int64_t rows, \
                   int64_t c)) \
+  /* the same with more in one pass; `stream`: past the caches where rows are cache lines */ \
+  X(channelAffine2, (const float* a, const float* b, const float* p, const float* q, const float* r, \
+                     float* y, int64_t rows, int64_t c, bool stream)) \
+  X(affineRelu, (const float* x, const float* scale, const float* shift, float* y, int64_t rows, int64_t c, \
+                 bool stream)) \
+  X(affineAdd, (const float* x, const float* scale, const float* shift, const float* residual, float* y, \
+                int64_t rows, int64_t c)) \
+  X(affineReluGrad, (const float* g, const float* x, const float* scale, const float* shift, float* dx, \
+                     int64_t rows, int64_t c, double* sumG, double* sumGX)) \
   /* sums[c] of x and squares[c] of x*x over rows that are `stride` apart; squares may be NULL */ \
   X(channelSums, (const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares)) \
   X(channelGradSums, (const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX)) \
@@ -90,6 +99,10 @@ struct UpdateRule {
   X(maxPool, (const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end)) \
   X(maxPoolGrad, (const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin, \
                   int64_t end)) \
+  X(affineMaxPoolAdd, (const PoolShape& p, const float* x, const float* scale, const float* shift, \
+                       const float* residual, float* y, uint8_t* argmax, int64_t begin, int64_t end)) \
+  X(maxPoolGradSums, (const PoolShape& p, const float* g, const uint8_t* argmax, const float* x, float* dx, \
+                      int64_t begin, int64_t end, double* sumG, double* sumGX)) \
   X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end)) \
   X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end)) \
   /* tasks [begin, end) of a depthwise convolution; scratch is this thread's own */ \

@@ -1,7 +1,7 @@
 // Pooling over NHWC images, vectorised over channels. Gradients gather: each input pixel adds up its windows
 // in order, so the result does not depend on how rows are divided among threads.
 #include "kernels.h"
-#include "vectors.h"
+#include "sums.h"
 
 namespace dw::cpu {
 namespace DW_ISA {
@@ -27,13 +27,23 @@ struct Covering {
   int64_t first, last;
 };
 
-// One output pixel, whose window's taps are `high` by `wide` from `corner` of the image on.
+// One output pixel, whose window's taps are `high` by `wide` from `corner` of the image on. With an affine map
+// per channel of what is pooled, and something to add, or neither.
+template <bool kAffineAdd>
 struct MaxWindow {
   const PoolShape& p;
   Taps high, wide;
   const float* corner;  // tap (0, 0), which may lie outside
   float* y;
   uint8_t* argmax;
+  const float *scale, *shift, *residual;
+
+  template <int W>
+  typename Lanes<W>::Float load(const float* from, int64_t j) const {
+    const auto value = Lanes<W>::load(from + j);
+    if constexpr (!kAffineAdd) return value;
+    return value * Lanes<W>::load(scale + j) + Lanes<W>::load(shift + j);
+  }
 
   template <int W, int N>
   void run(int64_t j) const {
@@ -42,16 +52,16 @@ struct MaxWindow {
     const int32_t firstTap = static_cast<int32_t>(high.first * p.kernelW + wide.first);
 #pragma GCC unroll 8
     for (int l = 0; l < N; l++) {
-      best[l] = Lanes<W>::load(corner + (high.first * p.w + wide.first) * p.c + j + l * W);
+      best[l] = load<W>(corner + (high.first * p.w + wide.first) * p.c, j + l * W);
       where[l] = (typename Lanes<W>::Int{}) + firstTap;
     }
     for (int64_t i = high.first; i < high.last; i++) {
       for (int64_t k = wide.first; k < wide.last; k++) {
-        const float* from = corner + (i * p.w + k) * p.c + j;
+        const float* from = corner + (i * p.w + k) * p.c;
         const auto tap = (typename Lanes<W>::Int{}) + static_cast<int32_t>(i * p.kernelW + k);
 #pragma GCC unroll 8
         for (int l = 0; l < N; l++) {
-          const auto value = Lanes<W>::load(from + l * W);
+          const auto value = load<W>(from, j + l * W);
           const auto better = (value > best[l]) | ((value != value) & (best[l] == best[l]));
           best[l] = better ? value : best[l];
           where[l] = better ? tap : where[l];
@@ -60,6 +70,7 @@ struct MaxWindow {
     }
 #pragma GCC unroll 8
     for (int l = 0; l < N; l++) {
+      if (kAffineAdd) best[l] += Lanes<W>::load(residual + j + l * W);
       Lanes<W>::store(y + j + l * W, best[l]);
       Lanes<W>::storeBytes(argmax + j + l * W, where[l]);
     }
@@ -82,13 +93,10 @@ struct MaxGather {
       const int64_t row = h + p.top - oy * p.strideH;
       for (int64_t ox = across.first; ox < across.last; ox++) {
         const int64_t at = ((n * p.oh + oy) * p.ow + ox) * p.c + j;
-        const auto tap =
-            (typename Lanes<W>::Int{}) + static_cast<int32_t>(row * p.kernelW + w + p.left - ox * p.strideW);
+        const int tap = static_cast<int>(row * p.kernelW + w + p.left - ox * p.strideW);
 #pragma GCC unroll 8
-        for (int l = 0; l < N; l++) {
-          const auto chosen = Lanes<W>::loadBytes(argmax + at + l * W) == tap;
-          sum[l] += chosen ? Lanes<W>::load(g + at + l * W) : typename Lanes<W>::Float{};
-        }
+        for (int l = 0; l < N; l++)
+          sum[l] = addWhereByteIs(sum[l], argmax + at + l * W, tap, Lanes<W>::load(g + at + l * W));
       }
     }
 #pragma GCC unroll 8
@@ -147,19 +155,32 @@ struct MeanGather {
   }
 };
 
-}  // namespace
-
-// The first of the largest elements wins; the first NaN wins over everything.
-void maxPool(const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end) {
+template <bool kAffineAdd>
+void pool(const PoolShape& p, const float* x, const float* scale, const float* shift, const float* residual,
+          float* y, uint8_t* argmax, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     const int64_t top = row % p.oh * p.strideH - p.top;
     const Taps high(top, p.kernelH, p.h);
     for (int64_t ox = 0; ox < p.ow; ox++) {
       const int64_t left = ox * p.strideW - p.left, at = (row * p.ow + ox) * p.c;
       const float* corner = x + ((row / p.oh * p.h + top) * p.w + left) * p.c;
-      overChannels(p.c, MaxWindow{p, high, Taps(left, p.kernelW, p.w), corner, y + at, argmax + at});
+      const Taps wide(left, p.kernelW, p.w);
+      overChannels(p.c, MaxWindow<kAffineAdd>{p, high, wide, corner, y + at, argmax + at, scale, shift,
+                                              kAffineAdd ? residual + at : nullptr});
     }
   }
+}
+
+}  // namespace
+
+// The first of the largest elements wins; the first NaN wins over everything.
+void maxPool(const PoolShape& p, const float* x, float* y, uint8_t* argmax, int64_t begin, int64_t end) {
+  pool<false>(p, x, nullptr, nullptr, nullptr, y, argmax, begin, end);
+}
+
+void affineMaxPoolAdd(const PoolShape& p, const float* x, const float* scale, const float* shift,
+                      const float* residual, float* y, uint8_t* argmax, int64_t begin, int64_t end) {
+  pool<true>(p, x, scale, shift, residual, y, argmax, begin, end);
 }
 
 void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, float* dx, int64_t begin,
@@ -171,6 +192,17 @@ void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, floa
       const Covering across(w, p.left, p.kernelW, p.strideW, p.ow);
       overChannels(p.c, MaxGather{p, tall, across, n, h, w, g, argmax, dx + (row * p.w + w) * p.c});
     }
+  }
+}
+
+// Row by row: the sums read dx from the cache.
+void maxPoolGradSums(const PoolShape& p, const float* g, const uint8_t* argmax, const float* x, float* dx,
+                     int64_t begin, int64_t end, double* sumG, double* sumGX) {
+  for (int64_t j = 0; j < p.c; j++) sumG[j] = sumGX[j] = 0;
+  for (int64_t row = begin; row < end; row++) {
+    const int64_t at = row * p.w * p.c;
+    maxPoolGrad(p, g, argmax, dx, row, row + 1);
+    addGradSums(dx + at, x + at, p.w, p.c, sumG, sumGX);
   }
 }
 

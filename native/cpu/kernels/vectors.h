@@ -145,6 +145,39 @@ inline void overChannels(int64_t c, const Body& body) {
   for (; j < c; j++) body.template run<1, 1>(j);
 }
 
+// sum + (bytes == tap ? value : 0), by lane; tap is from 0 to 255.
+#if defined(__AVX512F__)
+inline __m512 addWhereByteIs(__m512 sum, const uint8_t* bytes, int tap, __m512 value) {
+  const __m128i loaded = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  const __mmask16 equal = _mm_cmpeq_epi8_mask(loaded, _mm_set1_epi8(static_cast<char>(tap)));
+  return _mm512_mask_add_ps(sum, equal, sum, value);
+}
+#endif
+#if defined(__AVX2__)
+inline __m256 addWhereByteIs(__m256 sum, const uint8_t* bytes, int tap, __m256 value) {
+  const __m256i loaded = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+  const __m256i equal = _mm256_cmpeq_epi32(loaded, _mm256_set1_epi32(tap));
+  return _mm256_add_ps(sum, _mm256_and_ps(_mm256_castsi256_ps(equal), value));
+}
+#endif
+#if defined(__SSE4_1__)
+inline __m128 addWhereByteIs(__m128 sum, const uint8_t* bytes, int tap, __m128 value) {
+  int32_t four;
+  __builtin_memcpy(&four, bytes, sizeof four);
+  const __m128i equal = _mm_cmpeq_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)), _mm_set1_epi32(tap));
+  return _mm_add_ps(sum, _mm_and_ps(_mm_castsi128_ps(equal), value));
+}
+#else
+inline Lanes<4>::Float addWhereByteIs(Lanes<4>::Float sum, const uint8_t* bytes, int tap,
+                                      Lanes<4>::Float value) {
+  const auto equal = Lanes<4>::loadBytes(bytes) == tap;
+  return sum + (equal ? value : Lanes<4>::Float{});
+}
+#endif
+inline float addWhereByteIs(float sum, const uint8_t* byte, int tap, float value) {
+  return *byte == tap ? sum + value : sum;
+}
+
 // Constants as arguments of generic functions; <type_traits> is the standard library's.
 template <int kValue>
 struct Count {
