@@ -55,6 +55,15 @@ export interface Backend {
   prepare(program: Program): PreparedHandle;
   /** Queues one run; buffers are borrowed until it has happened. Outputs are distinct from inputs unless the program says so. */
   run(prepared: PreparedHandle, inputs: readonly BufferHandle[], outputs: readonly BufferHandle[]): void;
+  /**
+   * As `run`, with the times of the instructions: for each its start and its end, in nanoseconds since the run began.
+   * Optional: absent where a backend cannot tell.
+   */
+  profile?(
+    prepared: PreparedHandle,
+    inputs: readonly BufferHandle[],
+    outputs: readonly BufferHandle[],
+  ): Promise<Float64Array>;
   /** Frees a prepared program and its arena, after queued runs. */
   forget(prepared: PreparedHandle): void;
 

@@ -12,7 +12,7 @@ import {
 } from '../core/errors.ts';
 import type { AnyOp } from '../core/op.ts';
 import { encodeProgram, type Program, programOfOne } from '../core/program.ts';
-import type { NativeAddon, NativeDeviceOptions } from './addon.ts';
+import type { NativeAddon, NativeDeviceOptions, NativeHandles } from './addon.ts';
 import type { Backend, BackendMemory, BufferHandle, PreparedHandle, Support } from './backend.ts';
 import { loadAddon, pluginPath } from './load.ts';
 
@@ -49,6 +49,10 @@ export function openNative(kind: NativeKind, options: NativeOptions = {}): Nativ
 }
 
 /** A device of a native plug-in. Made by {@link openNative}; for one JavaScript thread. */
+/** Long lists of handles as a typed array: native code reads it in one go. */
+const packed = (handles: readonly BufferHandle[]): NativeHandles =>
+  handles.length > 16 ? Float64Array.from(handles) : handles;
+
 export class NativeBackend implements Backend {
   readonly name: string;
   readonly details: Readonly<Record<string, string | number | boolean>>;
@@ -111,7 +115,22 @@ export class NativeBackend implements Backend {
   }
 
   run(prepared: PreparedHandle, inputs: readonly BufferHandle[], outputs: readonly BufferHandle[]): void {
-    this.#call((addon, device) => addon.run(device, prepared, inputs, outputs));
+    this.#call((addon, device) => addon.run(device, prepared, packed(inputs), packed(outputs)));
+  }
+
+  async profile(
+    prepared: PreparedHandle,
+    inputs: readonly BufferHandle[],
+    outputs: readonly BufferHandle[],
+  ): Promise<Float64Array> {
+    try {
+      const bytes = await this.#call((addon, device) =>
+        addon.profile(device, prepared, packed(inputs), packed(outputs)),
+      );
+      return new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+    } catch (error) {
+      throw toTypedError(error);
+    }
   }
 
   forget(prepared: PreparedHandle): void {

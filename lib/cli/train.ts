@@ -1,6 +1,8 @@
 // `train`: from a folder of images or arrays to a run folder with checkpoints.
 
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import {
   type Classifier,
@@ -10,7 +12,9 @@ import {
   type Json,
   readRunConfig,
   type StepProfile,
+  showProgram,
   Trainer,
+  traceEvents,
 } from '../index.ts';
 import { architecture } from '../models/registry.ts';
 import { Interrupted, UsageError } from './failure.ts';
@@ -40,6 +44,7 @@ interface TrainFlags extends CommonFlags, ModelFlags, RecipeFlags {
   readonly workers?: number;
   readonly logEvery: number;
   readonly profile: boolean;
+  readonly dumpProgram: boolean;
 }
 
 /** Flags that a resumed run takes from its config.json where they are not given again. */
@@ -88,6 +93,7 @@ export function trainCommand(): Command {
     .option('--checkpoint-every <n>', 'steps, beside the end of each epoch', integer(1))
     .option('--keep <n>', 'newest checkpoints to keep', integer(1), 3)
     .option('--workers <n>', 'images decoded at the same time', integer(1))
+    .option('--dump-program', 'print the program of a step on standard error before training', false)
     .option('--profile', 'at the end, where the time of a step goes: data, transfer, each op', false)
     .option('--log-every <n>', 'steps between lines of metrics.jsonl', integer(1), 10)
     .action(async (data: string | undefined, flags: TrainFlags, command: Command) => {
@@ -234,6 +240,7 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
     const progress = new ProgressLine(flags.json ? process.stderr : process.stdout);
     const { epochs, steps, checkpointEvery } = flags;
     const length = steps !== undefined ? { steps } : { epochs: epochs ?? 10 };
+    if (flags.dumpProgram) say(showProgram(await trainer.program(sets.training)));
     const history = await trainer.fit(sets.training, {
       ...(sets.validation === undefined ? {} : { validation: sets.validation }),
       ...length,
@@ -257,7 +264,13 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       },
     });
     progress.end();
-    if (flags.profile) sayProfile(await trainer.profile(sets.training), history);
+    if (flags.profile) {
+      const profile = await trainer.profile(sets.training);
+      sayProfile(profile, history);
+      const trace = join(out, 'profile.json');
+      await writeFile(trace, traceEvents(profile));
+      say(`every instruction is in ${trace}, for chrome://tracing or Perfetto`);
+    }
     const { skipped } = sets.training;
     if (skipped.size > 0) say(`${skipped.size} images left out: they cannot be read`);
     const done =
@@ -271,21 +284,22 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
 /** Where the time goes, on stderr. */
 function sayProfile({ transfer, ops }: StepProfile, { epochs }: History): void {
   const total = ops.reduce((sum, { milliseconds }) => sum + milliseconds, transfer);
-  const row = (name: string, calls: number | string, milliseconds: number) => [
-    name,
-    String(calls),
-    milliseconds.toFixed(2),
-    percent(milliseconds / total),
-  ];
+  const rate = (amount: number, milliseconds: number) =>
+    amount === 0 ? '' : (amount / milliseconds / 1e6).toFixed(1);
   const wait = epochs.at(-1)?.data_wait;
-  say(
-    `profile of a step: ${total.toFixed(1)} ms, each part timed by itself; waiting for data took ${percent(wait)} of the training`,
-  );
+  say(`profile of a step: ${total.toFixed(1)} ms; waiting for data took ${percent(wait)} of the training`);
   say(
     table([
-      ['op', 'calls', 'ms', 'share'],
-      row('transfer', '', transfer),
-      ...ops.map((it) => row(it.op, it.calls, it.milliseconds)),
+      ['op', 'calls', 'ms', 'share', 'GB/s', 'GFLOP/s'],
+      ['transfer', '', transfer.toFixed(2), percent(transfer / total), '', ''],
+      ...ops.map(({ op, calls, milliseconds, bytes, multiplyAdds }) => [
+        op,
+        String(calls),
+        milliseconds.toFixed(2),
+        percent(milliseconds / total),
+        rate(bytes, milliseconds),
+        rate(2 * multiplyAdds, milliseconds),
+      ]),
     ]),
   );
 }

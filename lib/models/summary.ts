@@ -1,13 +1,14 @@
 // What a network consists of: its layers with shapes, parameters and multiply-adds, from one forward pass of shapes alone.
 // No weight is made and no device is opened.
 
-import { type Aval, aval, byteLength, type Shape, sizeOf } from '../core/aval.ts';
+import { type Aval, aval, byteLength, type Shape } from '../core/aval.ts';
 import { ArgumentError } from '../core/errors.ts';
 import type { AnyOp } from '../core/op.ts';
 import { scope } from '../core/scope.ts';
 import { Tensor } from '../core/tensor.ts';
 import { recording, type Trace } from '../core/traceState.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
+import { multiplyAddsOf } from '../ops/cost.ts';
 
 /** One layer. */
 export interface LayerSummary {
@@ -78,7 +79,16 @@ class ShapeTrace implements Trace {
       for (const { id } of made) this.#owners.set(id, owner);
     } else {
       const output = outputs[0] as Aval;
-      this.seen.push({ op: op.name, owner, output, multiplyAdds: multiplyAdds(op.name, inputs, output) });
+      this.seen.push({
+        op: op.name,
+        owner,
+        output,
+        multiplyAdds: multiplyAddsOf(
+          op.name,
+          inputs.map((input) => input.aval),
+          [output],
+        ),
+      });
     }
     return made;
   }
@@ -90,13 +100,6 @@ class ShapeTrace implements Trace {
   assign(): void {
     throw new ArgumentError('summary: a forward pass without training assigns nothing');
   }
-}
-
-/** Each output of a convolution or dense layer is a sum over its filter: kernel height x width x inputs per group. */
-function multiplyAdds(op: string, inputs: readonly Tensor[], output: Aval): number {
-  if (op !== 'conv2d' && op !== 'linear') return 0;
-  const [outputs = 1, ...filter] = (inputs[1] as Tensor).shape;
-  return outputs === 0 ? 0 : sizeOf(output.shape) * sizeOf(filter);
 }
 
 /**

@@ -4,7 +4,10 @@ export {
   type BenchmarkMode,
   type BenchmarkOptions,
   type BenchmarkResult,
+  type BenchmarkSetup,
   benchmark,
+  type OpenBenchmark,
+  openBenchmark,
 } from './benchmark.ts';
 export {
   type Checkpoint,
@@ -26,6 +29,6 @@ export {
 export type { History } from './fit.ts';
 export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
 export type { FitOptions, FitProgress, Precision, TrainerOptions, TrainingData } from './options.ts';
-export type { OpTime, StepProfile } from './profile.ts';
+export { type InstructionTime, type OpTime, type StepProfile, traceEvents } from './profile.ts';
 export { readRunConfig } from './runFolder.ts';
 export { Trainer } from './trainer.ts';

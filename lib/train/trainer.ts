@@ -4,7 +4,8 @@ import type { Backend } from '../backend/backend.ts';
 import { openDevice } from '../backend/devices.ts';
 import type { Classifier } from '../classify/classifier.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
-import type { Dataset } from '../data/batch.ts';
+import type { Program } from '../core/program.ts';
+import type { Batch, Dataset } from '../data/batch.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage } from '../optim/polyak.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
@@ -18,7 +19,7 @@ import {
   trainerSettings,
 } from './options.ts';
 
-import { profileProgram, type StepProfile, transferTime } from './profile.ts';
+import { byOp, profileProgram, type StepProfile, transferTime } from './profile.ts';
 import { TrainingStep } from './step.ts';
 
 /**
@@ -98,8 +99,26 @@ export class Trainer implements Disposable {
     return this.#evaluate(data, options.averaged === true ? this.#average : undefined, options.signal);
   }
 
+  /** The program of a training step on the first batch of the data, as it will run. Runs nothing, changes nothing. */
+  async program(data: Dataset): Promise<Program> {
+    return await this.#withStep(data, async (step, batch) => step.program(batch));
+  }
+
   /** Times what a training step consists of, on the first batch of the data. Changes nothing. */
   async profile(data: Dataset): Promise<StepProfile> {
+    return await this.#withStep(data, async (step, batch, backend) => {
+      const { buffer, byteOffset, byteLength } = batch.images;
+      const transfer = await transferTime(backend, new Uint8Array(buffer, byteOffset, byteLength));
+      const instructions = await profileProgram(backend, step.program(batch));
+      return { transfer, instructions, ops: byOp(instructions) };
+    });
+  }
+
+  /** Looks at a step on the first batch of the data. */
+  async #withStep<T>(
+    data: Dataset,
+    look: (step: TrainingStep, batch: Batch, backend: Backend) => Promise<T>,
+  ): Promise<T> {
     const backend = this.#open();
     const { batchSize, optimizer: spec, weightDecay, polyak, seed } = this.settings;
     this.model.to(backend, { seed });
@@ -107,12 +126,10 @@ export class Trainer implements Disposable {
     using optimizer = createOptimizer(spec, parameters, { weightDecay });
     using average = polyak > 0 ? new PolyakAverage(parameters) : undefined;
     using step = new TrainingStep({ ...this.settings, model: this.model, optimizer, polyak: average });
-    for await (const batch of data.batches({ batchSize, dropLast: true })) {
-      const { buffer, byteOffset, byteLength } = batch.images;
-      const transfer = await transferTime(backend, new Uint8Array(buffer, byteOffset, byteLength));
-      return { transfer, ops: await profileProgram(backend, step.program(batch)) };
+    for await (const batch of data.batches({ batchSize, dropLast: data.length >= batchSize })) {
+      return await look(step, batch, backend);
     }
-    throw new DataError('profile: the data give no batch');
+    throw new DataError('the data give no batch');
   }
 
   async #evaluate(

@@ -69,6 +69,13 @@ Napi::Value supports(const Arguments& arguments) {
   return arguments.env().Null();
 }
 
+// packedBytes(device, payload) -> bytes, 0 where there is nothing to pack
+Napi::Value packedBytes(const Arguments& arguments) {
+  const std::shared_ptr<Device>& device = deviceOf(arguments);
+  const size_t bytes = device->packedBytes(arguments.float64s(1, "payload"));
+  return Napi::Number::New(arguments.env(), static_cast<double>(bytes));
+}
+
 // allocate(device, bytes) -> buffer
 Napi::Value allocate(const Arguments& arguments) {
   return Napi::Number::New(arguments.env(), deviceOf(arguments)->allocate(arguments.whole(1, "bytes")));
@@ -133,6 +140,20 @@ Napi::Value run(const Arguments& arguments) {
   return arguments.env().Undefined();
 }
 
+// profile(device, program, inputs, outputs) -> Promise of the bytes of two float64 per instruction: start and end in
+// nanoseconds
+Napi::Value profile(const Arguments& arguments) {
+  const std::shared_ptr<Device>& device = deviceOf(arguments);
+  const uint64_t program = arguments.whole(1, "program");
+  const std::vector<uint64_t> inputs = arguments.handles(2, "inputs");
+  const std::vector<uint64_t> outputs = arguments.handles(3, "outputs");
+  Napi::ArrayBuffer target = newBytes(arguments.env(), device->instructions(program) * 2 * sizeof(double));
+  Napi::Value promise;
+  auto completion = Instance::of(arguments.env()).promise(arguments.env(), target, &promise);
+  device->profile(program, inputs, outputs, static_cast<double*>(target.Data()), std::move(completion));
+  return promise;
+}
+
 Napi::Value forget(const Arguments& arguments) {
   deviceOf(arguments)->forget(arguments.whole(1, "program"));
   return arguments.env().Undefined();
@@ -178,6 +199,7 @@ constexpr Export kExports[] = {
     {"closeDevice", 1, closeDevice},
     {"describe", 1, describe},
     {"supports", 2, supports},
+    {"packedBytes", 2, packedBytes},
     {"allocate", 2, allocate},
     {"retain", 2, retain},
     {"release", 2, release},
@@ -186,6 +208,7 @@ constexpr Export kExports[] = {
     {"readSync", 3, readSync},
     {"prepare", 2, prepare},
     {"run", 4, run},
+    {"profile", 4, profile},
     {"forget", 2, forget},
     {"sync", 1, sync},
     {"syncBlocking", 1, syncBlocking},

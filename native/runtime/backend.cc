@@ -94,6 +94,14 @@ void BackendDevice::supports(const dw_node& node) {
   check(api_.supports(device_, &node, &error), error, "supports");
 }
 
+size_t BackendDevice::packedBytes(const dw_node& node) {
+  size_t bytes = 0;
+  if (api_.packed_bytes == nullptr) return bytes;
+  EmptyError error;
+  check(api_.packed_bytes(device_, &node, &bytes, &error), error, "packed_bytes");
+  return bytes;
+}
+
 dw_kernel* BackendDevice::prepare(const dw_node& node, size_t& workspace) {
   dw_kernel* kernel = nullptr;
   EmptyError error;

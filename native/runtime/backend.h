@@ -32,6 +32,7 @@ class BackendDevice {
   void synchronize();
 
   void supports(const dw_node& node);
+  size_t packedBytes(const dw_node& node);  // 0: nothing to pack
   dw_kernel* prepare(const dw_node& node, size_t& workspace);
   void launch(dw_kernel* kernel, const void* const* inputs, void* const* outputs, void* workspace);
   void destroy(dw_kernel* kernel) { api_.destroy(device_, kernel); }

@@ -83,8 +83,9 @@ class RunTask : public Task {
         workspace_(workspace),
         program_(std::move(program)),
         buffers_(std::move(buffers)) {}
-  void execute(Stream& stream) override {
-    program_->execute(stream, device_, kernels_, workspace_, buffers_);
+  void execute(Stream& stream) override { execute(stream, nullptr); }
+  void execute(Stream& stream, double* times) {
+    program_->execute(stream, device_, kernels_, workspace_, buffers_, times);
   }
 
  private:
@@ -93,6 +94,22 @@ class RunTask : public Task {
   Workspace& workspace_;
   std::shared_ptr<PreparedProgram> program_;
   std::vector<std::shared_ptr<Buffer>> buffers_;
+};
+
+// One run with the times of its instructions; `times` outlives the task with the completion.
+class ProfileTask : public Task {
+ public:
+  ProfileTask(std::unique_ptr<RunTask> run, double* times, std::unique_ptr<Completion> completion)
+      : run_(std::move(run)), times_(times), completion_(std::move(completion)) {}
+  void execute(Stream& stream) override {
+    run_->execute(stream, times_);
+    completion_.release()->done(stream.errors().take());
+  }
+
+ private:
+  std::unique_ptr<RunTask> run_;
+  double* times_;
+  std::unique_ptr<Completion> completion_;
 };
 
 // Takes a program's last reference to the stream thread, where kernels are destroyed.
@@ -173,6 +190,12 @@ Device::Device(const std::string& path, const DeviceOptions& options)
 Device::~Device() { stream_.stop(); }
 
 void Device::supports(const std::vector<double>& payload) { decodeSupported(payload); }
+
+size_t Device::packedBytes(const std::vector<double>& payload) {
+  const ProgramCode code = decodeSupported(payload);
+  if (code.instructions.size() != 1) fail(FailureKind::Argument, "packedBytes: expected one instruction");
+  return backend_.packedBytes(code.node(code.instructions.front()));
+}
 
 ProgramCode Device::decodeSupported(const std::vector<double>& payload) {
   ProgramCode code = decodeProgram(payload);
@@ -270,6 +293,22 @@ const std::shared_ptr<Buffer>& Device::operand(const PreparedProgram& program, c
 }
 
 void Device::run(uint64_t handle, const std::vector<uint64_t>& inputs, const std::vector<uint64_t>& outputs) {
+  stream_.push(std::make_unique<RunTask>(backend_, kernels_, workspace_, programs_.get(handle),
+                                         operands(handle, inputs, outputs)));
+}
+
+size_t Device::instructions(uint64_t handle) const { return programs_.get(handle)->code().instructions.size(); }
+
+void Device::profile(uint64_t handle, const std::vector<uint64_t>& inputs,
+                     const std::vector<uint64_t>& outputs, double* times,
+                     std::unique_ptr<Completion> completion) {
+  auto run = std::make_unique<RunTask>(backend_, kernels_, workspace_, programs_.get(handle),
+                                       operands(handle, inputs, outputs));
+  stream_.push(std::make_unique<ProfileTask>(std::move(run), times, std::move(completion)));
+}
+
+std::vector<std::shared_ptr<Buffer>> Device::operands(uint64_t handle, const std::vector<uint64_t>& inputs,
+                                                      const std::vector<uint64_t>& outputs) {
   const std::shared_ptr<PreparedProgram>& program = programs_.get(handle);
   const ProgramCode& code = program->code();
   if (inputs.size() != code.inputs.size() || outputs.size() != code.outputs.size()) {
@@ -288,7 +327,7 @@ void Device::run(uint64_t handle, const std::vector<uint64_t>& inputs, const std
       fail(FailureKind::Argument, "run: output %zu has the buffer of another", i);
     buffers.back()->stamp = runs_;
   }
-  stream_.push(std::make_unique<RunTask>(backend_, kernels_, workspace_, program, std::move(buffers)));
+  return buffers;
 }
 
 void Device::forget(uint64_t handle) {

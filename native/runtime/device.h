@@ -55,6 +55,8 @@ class Device {
   std::string describe() { return backend_.describe(); }
   // Throws Unsupported, naming the op, where an instruction of the program cannot run here.
   void supports(const std::vector<double>& payload);
+  // Of a program of one instruction: bytes that its filters take when packed; 0: nothing to pack. Throws as above.
+  size_t packedBytes(const std::vector<double>& payload);
 
   double allocate(uint64_t bytes);
   void retain(uint64_t buffer);
@@ -73,6 +75,10 @@ class Device {
   // first run.
   double prepare(const std::vector<double>& payload);
   void run(uint64_t program, const std::vector<uint64_t>& inputs, const std::vector<uint64_t>& outputs);
+  // As run; `times` gets two numbers per instruction, its start and end in nanoseconds, before `completion`.
+  void profile(uint64_t program, const std::vector<uint64_t>& inputs, const std::vector<uint64_t>& outputs,
+               double* times, std::unique_ptr<Completion> completion);
+  size_t instructions(uint64_t program) const;
   void forget(uint64_t program);
 
   void sync(std::unique_ptr<Completion> completion);
@@ -87,6 +93,9 @@ class Device {
   ProgramCode decodeSupported(const std::vector<double>& payload);
   const std::shared_ptr<Buffer>& operand(const PreparedProgram& program, const char* kind, size_t index,
                                          uint32_t value, uint64_t handle) const;
+  // The buffers of one run, inputs first, checked for number, size and distinct outputs.
+  std::vector<std::shared_ptr<Buffer>> operands(uint64_t program, const std::vector<uint64_t>& inputs,
+                                                const std::vector<uint64_t>& outputs);
   void drain();
 
   BackendDevice backend_;

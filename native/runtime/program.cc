@@ -2,6 +2,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace dw {
 
@@ -18,7 +19,8 @@ PreparedProgram::PreparedProgram(ProgramCode code, Allocator::Block* arena)
 }
 
 void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache& kernels,
-                              Workspace& workspace, const std::vector<std::shared_ptr<Buffer>>& buffers) {
+                              Workspace& workspace, const std::vector<std::shared_ptr<Buffer>>& buffers,
+                              double* times) {
   const size_t inputs = code_.inputs.size();
   uint32_t started = ProgramCode::kNone;
   try {
@@ -37,13 +39,20 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
     if (!resolved_) resolve(kernels);
     void* const scratch = workspaceBytes_ > 0 ? workspace.atLeast(workspaceBytes_, stream) : nullptr;
     for (const Patch& patch : patches_) pointers_[patch.position] = buffers[patch.external]->pointer;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto sinceBegin = [&] {
+      device.synchronize();
+      return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
+    };
     for (uint32_t at = 0; at < code_.instructions.size(); at += 1) {
       if (kernels_[at] == nullptr) continue;
       if (stream.stopping()) return;
       const ProgramCode::Instruction& instruction = code_.instructions[at];
       void** const operands = pointers_.data() + instruction.firstOperand;
       started = at;
+      if (times != nullptr) times[2 * at] = sinceBegin();
       device.launch(kernels_[at]->handle(), operands, operands + instruction.inputs, scratch);
+      if (times != nullptr) times[2 * at + 1] = sinceBegin();
     }
     for (size_t i = 0; i < code_.outputs.size(); i += 1) {
       const ProgramCode::Output& output = code_.outputs[i];

@@ -78,9 +78,10 @@ class PreparedProgram {
   const ProgramCode& code() const { return code_; }
   Allocator::Block* arena() const { return arena_; }
 
-  // On the stream thread. `buffers` are the inputs, then the outputs, checked for size.
+  // On the stream thread. `buffers` are the inputs, then the outputs, checked for size. `times`, if given, gets the
+  // start and the end of each instruction in nanoseconds since the first; each is then waited for.
   void execute(Stream& stream, BackendDevice& device, KernelCache& kernels, Workspace& workspace,
-               const std::vector<std::shared_ptr<Buffer>>& buffers);
+               const std::vector<std::shared_ptr<Buffer>>& buffers, double* times = nullptr);
 
  private:
   void resolve(KernelCache& kernels);

@@ -11,6 +11,7 @@ import type { Batch } from '../../lib/data/batch.ts';
 import { adam, type OptimizerSpec, rmsprop, sgd } from '../../lib/optim/optimizer.ts';
 import { constant, exponentialDecay } from '../../lib/optim/schedule.ts';
 import type { FitOptions, TrainerOptions } from '../../lib/train/options.ts';
+import { traceEvents } from '../../lib/train/profile.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
 import { devices, reference } from '../support/devices.ts';
 import { brightDataset, brightImages, tinyClassifier } from './tiny.ts';
@@ -313,13 +314,14 @@ describe('Trainer', () => {
   });
 });
 
-describe('Trainer.profile', () => {
-  it('times every op of a step and changes no weight', async () => {
+for (const device of devices) {
+  it(`profile times every op of a step and changes no weight on ${device.name}`, async () => {
     using model = tinyClassifier();
-    using trainer = new Trainer(model, quick);
+    using trainer = new Trainer(model, { ...quick, device: device.name });
     await trainer.fit(brightDataset(16), { steps: 1 });
     const before = await model.weights();
-    const { transfer, ops } = await trainer.profile(brightDataset(16));
+    const profile = await trainer.profile(brightDataset(16));
+    const { transfer, ops, instructions } = profile;
     expect(await model.weights()).to.deep.equal(before);
     expect(transfer).to.be.greaterThan(0);
     // Which ops there are is a matter of the rewriting; these are in any step.
@@ -327,5 +329,12 @@ describe('Trainer.profile', () => {
     const times = ops.map(({ milliseconds }) => milliseconds);
     expect(times).to.deep.equal(times.toSorted((x, y) => y - x));
     for (const { milliseconds } of ops) expect(milliseconds).to.be.greaterThan(0);
+    const program = await trainer.program(brightDataset(16));
+    expect(instructions.map(({ op }) => op)).to.deep.equal(program.instructions.map(({ op }) => op.name));
+    const linear = instructions.find(({ op }) => op === 'linear');
+    expect(linear).to.include({ multiplyAdds: 8 * 12 * 3, bytes: 4 * (8 * 12 + 3 * 12 + 8 * 3) });
+    const { traceEvents: events } = JSON.parse(traceEvents(profile));
+    expect(events.length).to.equal(instructions.length);
+    expect(events[1].ts).to.be.closeTo(events[0].ts + events[0].dur, 1e-6);
   });
-});
+}
