@@ -35,6 +35,7 @@ const validArguments = (device: number, x: number, y: number, p: number): Record
   readSync: [device, x, 4],
   prepare: [device, single('scale', 1, 1, [2])],
   run: [device, p, [x], [y]],
+  profile: [device, p, [x], [y]],
   forget: [device, p],
   sync: [device],
   syncBlocking: [device],
