@@ -1,13 +1,18 @@
 // Benchmarks: how fast a network trains and predicts, and how fast batches come. Warm-up steps are not counted.
 
 import type { Backend } from '../backend/backend.ts';
+import type { Classifier } from '../classify/classifier.ts';
 import { createClassifier } from '../classify/load.ts';
+import { compile } from '../core/compile.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { philox4x32Into } from '../core/philox.ts';
+import { scope } from '../core/scope.ts';
+import { type Tensor, tensor } from '../core/tensor.ts';
 import { arrays } from '../data/arrays.ts';
 import type { Augmentation, Batch, Dataset } from '../data/batch.ts';
+import { ForwardContext } from '../nn/module.ts';
+import { ops } from '../ops/index.ts';
 import { createOptimizer, sgd } from '../optim/optimizer.ts';
-import { Predictor } from './evaluate.ts';
 import { TrainingStep } from './step.ts';
 
 export type BenchmarkMode = 'train' | 'infer' | 'load';
@@ -54,7 +59,7 @@ function syntheticData(size: number, n: number, seed: number): Dataset {
 }
 
 /** Batches without end: epoch after epoch. */
-async function* endless(data: Dataset, options: BenchmarkOptions): AsyncGenerator<Batch, never> {
+async function* endless(data: Dataset, options: BenchmarkSetup): AsyncGenerator<Batch, never> {
   const { batch, augment, workers, seed } = options;
   for (let epoch = 0; ; epoch++) {
     let any = false;
@@ -75,58 +80,97 @@ async function* endless(data: Dataset, options: BenchmarkOptions): AsyncGenerato
   }
 }
 
-/** Runs one benchmark. `train`: forward, loss, backward and SGD with momentum and weight decay, dropout 0.5. */
-export async function benchmark(backend: Backend, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { arch, mode, batch, size, steps, warmup, seed } = options;
-  const data = options.data ?? syntheticData(size, batch, seed);
-  const batches = endless(data, options);
+/** A network, or an input pipeline, kept ready between measurements; so that it can take turns with others. */
+export interface OpenBenchmark extends AsyncDisposable {
+  /** Runs steps, one after the other. @returns milliseconds of each, until its result could be read */
+  run(steps: number): Promise<number[]>;
+}
+
+/** What {@link openBenchmark} needs to know. */
+export type BenchmarkSetup = Omit<BenchmarkOptions, 'steps' | 'warmup'>;
+
+/**
+ * Prepares a benchmark. `train` is forward, loss, backward and SGD with momentum and weight decay, dropout 0.5; `infer` is
+ * forward and softmax; `load` the input pipeline alone. The first steps also compile.
+ */
+export async function openBenchmark(backend: Backend, setup: BenchmarkSetup): Promise<OpenBenchmark> {
+  const { arch, mode, batch, size, seed } = setup;
+  const data = setup.data ?? syntheticData(size, batch, seed);
+  const batches = endless(data, setup);
   // Random images are decoded once: what is measured is then the network alone.
   const first = (await batches.next()).value;
   const next = async (): Promise<Batch> =>
-    options.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
-  using model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size });
-  const run = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), batch, seed);
-  try {
-    const times: number[] = [];
-    for (let step = 0; step < warmup + steps; step++) {
-      const start = performance.now();
-      const images = await next();
-      await run?.step(images, step + 1);
-      if (step >= warmup) times.push(performance.now() - start);
-    }
-    const total = times.reduce((sum, time) => sum + time, 0);
-    const sorted = times.toSorted((a, b) => a - b);
-    const middle = sorted.length / 2;
-    return {
-      imagesPerSecond: (1000 * batch * steps) / total,
-      stepMs: {
-        median: ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2,
-        min: sorted[0] as number,
-        max: sorted.at(-1) as number,
-      },
-      peakBytes: process.resourceUsage().maxRSS * 1024,
-    };
-  } finally {
-    run?.dispose();
-    await batches.return(undefined as never);
-  }
+    setup.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
+  const model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size });
+  const network = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), seed);
+  let done = 0;
+  return {
+    run: async (steps) => {
+      const times: number[] = [];
+      for (let i = 0; i < steps; i++) {
+        const start = performance.now();
+        const images = await next();
+        done += 1;
+        await network?.step(images, done);
+        times.push(performance.now() - start);
+      }
+      return times;
+    },
+    [Symbol.asyncDispose]: async () => {
+      network?.dispose();
+      model.dispose();
+      await batches.return(undefined as never);
+    },
+  };
+}
+
+/** Runs one benchmark as {@link openBenchmark} describes it. */
+export async function benchmark(backend: Backend, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const { batch, steps, warmup } = options;
+  await using open = await openBenchmark(backend, options);
+  await open.run(warmup);
+  const times = await open.run(steps);
+  const total = times.reduce((sum, time) => sum + time, 0);
+  const sorted = times.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return {
+    imagesPerSecond: (1000 * batch * steps) / total,
+    stepMs: {
+      median: ((sorted[Math.ceil(middle) - 1] as number) + (sorted[Math.floor(middle)] as number)) / 2,
+      min: sorted[0] as number,
+      max: sorted.at(-1) as number,
+    },
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  };
 }
 
 function prepare(
   mode: 'train' | 'infer',
-  model: ReturnType<typeof createClassifier>,
-  batch: number,
+  model: Classifier,
   seed: number,
 ): { step: (images: Batch, step: number) => Promise<void>; dispose: () => void } {
-  if (mode === 'infer') {
-    const predictor = new Predictor(model);
-    return {
-      step: async ({ images, shape }) => {
-        await predictor.logits(images, shape, batch);
-      },
-      dispose: () => predictor[Symbol.dispose](),
-    };
-  }
+  return mode === 'infer' ? prepareInference(model) : prepareTraining(model, seed);
+}
+
+function prepareInference(model: Classifier) {
+  const predict = compile((images: Tensor) =>
+    ops.softmax(model.logits(images, new ForwardContext({ training: false }))),
+  );
+  const { backend } = model;
+  return {
+    step: async ({ images, shape }: Batch) => {
+      const probabilities = scope(() => predict(tensor(images, shape, { backend })));
+      try {
+        await probabilities.data();
+      } finally {
+        probabilities.dispose();
+      }
+    },
+    dispose: () => predict.dispose(),
+  };
+}
+
+function prepareTraining(model: Classifier, seed: number) {
   const optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
     weightDecay: 1e-5,
   });
@@ -141,7 +185,7 @@ function prepare(
     seed,
   });
   return {
-    step: async (images, step) => {
+    step: async (images: Batch, step: number) => {
       const { loss, logits } = training.run(images, { step, lr: 1e-3, polyakDecay: 0 });
       try {
         await loss.item();
