@@ -43,6 +43,8 @@ export interface NativeAddon {
   describe(device: number): string;
   /** null, or why not. */
   supports(device: number, payload: Float64Array): string | null;
+  /** Of a program of one instruction: bytes that its filters take when packed; 0: nothing to pack. */
+  packedBytes(device: number, payload: Float64Array): number;
   allocate(device: number, bytes: number): number;
   retain(device: number, buffer: number): void;
   release(device: number, buffer: number): void;

@@ -37,6 +37,11 @@ export interface Backend {
 
   /** Whether `op` can run on operands of these shapes and types. */
   supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support;
+  /**
+   * Bytes that the filters of a `conv2dBias` or `conv2dBiasAdd` take in the layout that the backend computes with, as
+   * `packFilters` makes it. Undefined, as is the member itself, where they are best left as they are.
+   */
+  packedBytes?(op: AnyOp, inputs: readonly Aval[], attributes: unknown): number | undefined;
 
   /** A new buffer with one reference; contents undefined. Throws OutOfMemoryError. */
   allocate(bytes: number): BufferHandle;

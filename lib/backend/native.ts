@@ -82,6 +82,12 @@ export class NativeBackend implements Backend {
     return reason === null ? { supported: true } : { supported: false, reason };
   }
 
+  packedBytes(op: AnyOp, inputs: readonly Aval[], attributes: unknown): number | undefined {
+    const payload = this.#encode(programOfOne(op, attributes, inputs, op.infer(inputs, attributes)));
+    const bytes = this.#call((addon, device) => addon.packedBytes(device, payload));
+    return bytes === 0 ? undefined : bytes;
+  }
+
   allocate(bytes: number): BufferHandle {
     return this.#call((addon, device) => addon.allocate(device, bytes)) as BufferHandle;
   }

@@ -151,7 +151,11 @@ class Specialization {
       // A program that assigns nothing changes none of what it captured: weights hold still until someone else does.
       const still = recorder.assigned.size === 0 ? { stillFrom: tensorsIn(args).length } : {};
       const traced = { ...distinctOutputs(recorder, outputs), ...still };
-      const { draft: whole, done } = optimize(traced, supports, { disabled });
+      const packedBytes = backend.packedBytes?.bind(backend);
+      const { draft: whole, done } = optimize(traced, supports, {
+        disabled,
+        ...(packedBytes && { packedBytes }),
+      });
       const hoisted = disabled.has(hoisting) ? undefined : hoist(whole);
       const draft = hoisted?.main ?? whole;
       const planned = (part: Draft): Program => {

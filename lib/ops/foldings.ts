@@ -6,7 +6,15 @@ import { operandOf, outputOf } from '../core/passes/graph.ts';
 import type { Rule } from '../core/passes/rewrite.ts';
 import type { ValueId } from '../core/program.ts';
 import type { ConvAttributes } from './conv2d.ts';
-import { conv2dBiasAddOp, conv2dBiasOp, type EpilogueAttributes, filterMultiplyOp } from './inference.ts';
+import {
+  conv2dBiasAddOp,
+  conv2dBiasOp,
+  conv2dPackedAddOp,
+  conv2dPackedOp,
+  type EpilogueAttributes,
+  filterMultiplyOp,
+  packFiltersOp,
+} from './inference.ts';
 
 /** conv2d(x, w)·scale + shift = conv2d(x, w·scale) + shift. */
 const foldNormalization: Rule = {
@@ -69,6 +77,32 @@ const biasAndRelu: Rule = {
     if (made !== undefined) rewriter.replace(outputOf(relu, 'y'), made[0] as ValueId);
   },
 };
+
+/** Filters that hold still are put into the backend's own layout once, if it has one. */
+const packing = (add: boolean): Rule => ({
+  name: add ? 'pack filters of sums' : 'pack filters',
+  root: add ? conv2dBiasAddOp.name : conv2dBiasOp.name,
+  apply(conv, rewriter) {
+    const { graph } = rewriter;
+    const w = operandOf(conv, 'w');
+    if (!graph.holdsStill(w)) return;
+    const bytes = rewriter.packedBytes(conv);
+    if (bytes === undefined) return;
+    const attributes = conv.attributes as EpilogueAttributes;
+    const [n, height, width] = graph.aval(operandOf(conv, 'x')).shape as [number, number, number];
+    const [, rows, columns] = graph.aval(outputOf(conv, 'y')).shape as [number, number, number];
+    const filters = graph.aval(w).shape as readonly [number, number, number, number];
+    const made = { ...attributes, image: [n, height, width], size: [rows, columns], add, bytes } as const;
+    const packed = rewriter.emit(packFiltersOp, [w], made);
+    if (packed === undefined) return;
+    const inputs = conv.inputs.map((value) => (value === w ? (packed[0] as ValueId) : value));
+    const y = rewriter.emit(add ? conv2dPackedAddOp : conv2dPackedOp, inputs, { ...attributes, filters });
+    if (y !== undefined) rewriter.replace(outputOf(conv, 'y'), y[0] as ValueId);
+  },
+});
+
+/** After all others, which know nothing of packed filters. */
+export const packings: readonly Rule[] = [packing(false), packing(true)];
 
 /** Before the fusions: a normalization that is folded is not there to be fused. */
 export const foldings: readonly Rule[] = [foldNormalization, biasAndAdd, biasAndRelu];

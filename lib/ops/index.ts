@@ -5,7 +5,7 @@ import type { AnyOp } from '../core/op.ts';
 import { registerFusions } from '../core/passes/pipeline.ts';
 import { registerStructuralOps } from '../core/tape.ts';
 import { add } from './elementwise.ts';
-import { foldings } from './foldings.ts';
+import { foldings, packings } from './foldings.ts';
 import { fusions } from './fusions.ts';
 import { fillBeside, reshapeOp } from './shape.ts';
 
@@ -19,4 +19,4 @@ registerStructuralOps({ add, fillLike: (x, value) => fillBeside(x, x.shape, valu
 registerCopyOp(reshapeOp as AnyOp);
 
 // Traced programs are rewritten by these.
-registerFusions([...foldings, ...fusions]);
+registerFusions([...foldings, ...fusions, ...packings]);

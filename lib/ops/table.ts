@@ -29,7 +29,14 @@ import {
   maxPoolGradSumsOp,
 } from './fused.ts';
 import { normalizeImagesOp } from './images.ts';
-import { conv2dBiasAddOp, conv2dBiasOp, filterMultiplyOp } from './inference.ts';
+import {
+  conv2dBiasAddOp,
+  conv2dBiasOp,
+  conv2dPackedAddOp,
+  conv2dPackedOp,
+  filterMultiplyOp,
+  packFiltersOp,
+} from './inference.ts';
 import { addBiasOp, linearInputGradOp, linearOp, linearWeightGradOp } from './linear.ts';
 import {
   sigmoidCrossEntropyGradOp,
@@ -131,6 +138,9 @@ export const opTable = named({
   filterMultiply: filterMultiplyOp,
   conv2dBias: conv2dBiasOp,
   conv2dBiasAdd: conv2dBiasAddOp,
+  packFilters: packFiltersOp,
+  conv2dPacked: conv2dPackedOp,
+  conv2dPackedAdd: conv2dPackedAddOp,
 });
 
 /** Names of all ops. */

@@ -133,8 +133,19 @@ const Op& checkedOp(const dw_node& node) {
   return *op;
 }
 
-dw_status supports(dw_device*, const dw_node* node, dw_error* error) {
-  return guard(error, opName(node->op), [&] { checkedOp(*node); });
+dw_status supports(dw_device* device, const dw_node* node, dw_error* error) {
+  return guard(error, opName(node->op), [&] {
+    device->useThreads();  // oneDNN's layouts depend on how many there are
+    checkedOp(*node);
+  });
+}
+
+dw_status packedBytes(dw_device* device, const dw_node* node, size_t* bytes, dw_error* error) {
+  return guard(error, opName(node->op), [&] {
+    device->useThreads();
+    const Op& op = checkedOp(*node);
+    *bytes = op.packedBytes ? op.packedBytes(*device, Node(*node)) : 0;
+  });
 }
 
 dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace,
@@ -164,7 +175,7 @@ dw_status synchronize(dw_device*, dw_error*) { return DW_OK; }
 const dw_backend backend = {
     DW_ABI_VERSION, "cpu",     openDevice,  closeDevice, describeDevice, allocate,
     release,        copyBytes, copyBytes,   copyBytes,   supports,       prepare,
-    launch,         destroy,   synchronize, nullptr,     nullptr,
+    launch,         destroy,   synchronize, nullptr,     nullptr,        packedBytes,
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "convolution.h"
 #include "depthwiseConvolution.h"
+#include "descriptors.h"
 #include "matmul.h"
 #include "parts.h"
 #include "primitive.h"
@@ -28,37 +29,6 @@ Convolution readInputGrad(const Node& node) {
 Convolution readWeightGrad(const Node& node) {
   node.expect(2, 1, kAttributes + 2);
   return readConvolution(node, node.input(0), node.output(0), node.input(1));
-}
-
-onednn::Geometry geometryOf(const Convolution& conv) {
-  const Window& window = conv.window;
-  return {{window.strideH, window.strideW},
-          {conv.dilationH, conv.dilationW},
-          {window.top, window.left},
-          {window.bottom, window.right}};
-}
-
-onednn::Desc describeImage(int64_t n, int64_t h, int64_t w, int64_t c) {
-  return onednn::Desc({n, c, h, w}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::nhwc);
-}
-
-dnnl::memory::dims weightDims(const Convolution& conv) {
-  if (conv.groups == 1) return {conv.o, conv.c, conv.kernelH, conv.kernelW};
-  return {conv.groups, conv.o / conv.groups, conv.c / conv.groups, conv.kernelH, conv.kernelW};
-}
-
-// The weights as they are at the interface.
-onednn::Desc describeWeights(const Convolution& conv) {
-  const int64_t c = conv.c / conv.groups, column = c, row = conv.kernelW * c, filter = conv.kernelH * row;
-  if (conv.groups == 1)
-    return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32,
-                        dnnl::memory::dims{filter, 1, row, column});
-  return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32,
-                      dnnl::memory::dims{conv.o / conv.groups * filter, filter, 1, row, column});
-}
-
-onednn::Desc anyWeights(const Convolution& conv) {
-  return onednn::Desc(weightDims(conv), dnnl::memory::data_type::f32, dnnl::memory::format_tag::any);
 }
 
 dnnl::convolution_forward::primitive_desc forwardDescriptor(const dw_device& device,

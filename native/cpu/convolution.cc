@@ -4,8 +4,10 @@
 namespace dw::cpu {
 
 Convolution readConvolution(const Node& node, const dw_aval& x, const dw_aval& w, const dw_aval& y) {
-  node.expectFloats();
-  for (const dw_aval* aval : {&x, &w, &y}) node.expectRank(*aval, 4);
+  for (const dw_aval* aval : {&x, &w, &y}) {
+    node.expectType(*aval, DW_F32);
+    node.expectRank(*aval, 4);
+  }
   Convolution conv = {};
   conv.n = x.dims[0], conv.h = x.dims[1], conv.w = x.dims[2], conv.c = x.dims[3];
   conv.o = w.dims[0], conv.kernelH = w.dims[1], conv.kernelW = w.dims[2];

@@ -32,6 +32,20 @@ inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::
       geometry.strides, geometry.holes(), geometry.before, geometry.after, attributes);
 }
 
+inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::engine& engine,
+                                                                    const Desc& src, const Desc& weights,
+                                                                    const Desc& bias, const Desc& dst,
+                                                                    const Geometry& geometry,
+                                                                    const dnnl::primitive_attr& attributes) {
+  return dnnl::convolution_forward::primitive_desc(
+      engine, dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, src, weights, bias,
+      dst, geometry.strides, geometry.holes(), geometry.before, geometry.after, attributes);
+}
+
+inline void appendRelu(dnnl::post_ops& epilogue) {
+  epilogue.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+}
+
 inline dnnl::convolution_backward_data::primitive_desc convolutionBackwardData(
     const dnnl::engine& engine, const Desc& diffSrc, const Desc& weights, const Desc& diffDst,
     const Geometry& geometry, const dnnl::primitive_attr& attributes,
@@ -65,6 +79,21 @@ inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::
       dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, src, weights, dst,
       geometry.strides, geometry.holes(), geometry.before, geometry.after);
   return dnnl::convolution_forward::primitive_desc(desc, attributes, engine);
+}
+
+inline dnnl::convolution_forward::primitive_desc convolutionForward(const dnnl::engine& engine,
+                                                                    const Desc& src, const Desc& weights,
+                                                                    const Desc& bias, const Desc& dst,
+                                                                    const Geometry& geometry,
+                                                                    const dnnl::primitive_attr& attributes) {
+  const dnnl::convolution_forward::desc desc(
+      dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, src, weights, bias, dst,
+      geometry.strides, geometry.holes(), geometry.before, geometry.after);
+  return dnnl::convolution_forward::primitive_desc(desc, attributes, engine);
+}
+
+inline void appendRelu(dnnl::post_ops& epilogue) {
+  epilogue.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
 }
 
 inline dnnl::convolution_backward_data::primitive_desc convolutionBackwardData(

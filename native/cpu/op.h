@@ -112,6 +112,9 @@ struct Op {
   void (*check)(const Node& node);
   // Called with a node that passed the check.
   KernelPointer (*prepare)(dw_device& device, const Node& node);
+  // For convolutions whose filters packFilters can prepare: how many bytes they then take; 0: they are as
+  // they should be. NULL for all other ops.
+  size_t (*packedBytes)(dw_device& device, const Node& node) = nullptr;
 };
 
 // NULL where this backend does not have the op: some of the table (fused ones) are optional.

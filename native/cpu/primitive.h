@@ -62,7 +62,7 @@ class Primitive {
   explicit operator bool() const { return count_ > 0; }
 
  private:
-  static constexpr size_t kMost = 4;
+  static constexpr size_t kMost = 5;
 
   dnnl::primitive primitive_;
   size_t scratchpad_ = 0;

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 // Raised whenever a struct or the meaning of a member below changes; a plug-in of another version is refused.
-#define DW_ABI_VERSION 1u
+#define DW_ABI_VERSION 2u
 #define DW_MAX_RANK 6
 
 typedef enum dw_status {
@@ -102,6 +102,11 @@ typedef struct dw_backend {
   // one unit that is replayed with the same addresses.
   dw_status (*capture_begin)(dw_device* device, dw_error* error);
   dw_status (*capture_end)(dw_device* device, dw_kernel** graph, dw_error* error);
+
+  // Optional, NULL where a backend computes with filters as they come: for a conv2dBias or conv2dBiasAdd, the bytes that
+  // its filters take in the backend's own layout, made by packFilters and read by conv2dPacked and conv2dPackedAdd.
+  // 0: nothing to gain. Any thread.
+  dw_status (*packed_bytes)(dw_device* device, const dw_node* node, size_t* bytes, dw_error* error);
 } dw_backend;
 
 // The one symbol a plug-in exports; NULL if it does not speak `abi_version`.

@@ -168,7 +168,15 @@
   /* conv2dBias(x, w, bias A[o]) -> y = relu?(conv2d(x, w) + bias)  [conv, relu] */                                    \
   X(221, conv2dBias)                                                                                                   \
   /* conv2dBiasAdd(x, w, bias, residual) -> y = relu?(conv2d(x, w) + bias + residual)  [conv, relu] */                 \
-  X(222, conv2dBiasAdd)
+  X(222, conv2dBiasAdd)                                                                                                \
+  /* packFilters(w T[o,kh,kw,d]) -> u8[bytes], in the backend's layout for a conv2dBias of images [n,h,w] to [oh,ow],  \
+   *   or a conv2dBiasAdd if add  [conv, relu, n, h, w, oh, ow, add, bytes] */                                         \
+  X(223, packFilters)                                                                                                  \
+  /* conv2dPacked(x, packed, bias) -> y = conv2dBias with filters [o,kh,kw,d] that were packed                         \
+   *   [conv, relu, o, kh, kw, d] */                                                                                   \
+  X(224, conv2dPacked)                                                                                                 \
+  /* conv2dPackedAdd(x, packed, bias, residual) -> y, as conv2dBiasAdd  [conv, relu, o, kh, kw, d] */                  \
+  X(225, conv2dPackedAdd)
 
 typedef enum dw_op {
 #define DW_OP_ENUM(code, name) DW_OP_##name = code,

@@ -1,9 +1,10 @@
 // Random cases of every op. The type keeps the list: an op without cases does not compile.
 
+import { sizeOf } from '../../lib/core/aval.ts';
 import type { DType } from '../../lib/core/dtype.ts';
 import type { OpName } from '../../lib/ops/index.ts';
 import { dilated, type Pair, resolvePadding } from '../../lib/ops/window.ts';
-import type { Random } from '../support/random.ts';
+import type { Given, Random } from '../support/random.ts';
 import type { AttributesOf, CaseMaker } from '../support/testOp.ts';
 
 /** A convolution whose output has at least one row and column; some cases are fixed corners. */
@@ -41,6 +42,13 @@ function convolution(random: Random, i: number) {
     y: [batch, ...out, outputs],
   };
 }
+
+/** Filters as the reference backend packs them: their bytes. */
+const packed = ({ values }: Given): Given => ({
+  shape: [4 * values.length],
+  values: Float64Array.from(new Uint8Array(Float32Array.from(values).buffer)),
+  dtype: 'u8',
+});
 
 /** A convolution with its own filters for every channel; `outputs` per channel. */
 function depthwise(random: Random, i: number) {
@@ -484,5 +492,31 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const { x, w, y, attributes } = convolution(random, i);
     const inputs = [x, w, w.slice(0, 1), y].map((shape) => random.normal(shape));
     return { inputs, attributes: { ...attributes, relu: i % 2 === 0 } };
+  },
+  // Packed as the reference backend does it; test/passes/inference.test.ts has other backends' own layouts.
+  packFilters: (random, i) => {
+    const { x, w, y, attributes } = convolution(random, i);
+    const [n, height, width] = x as [number, number, number];
+    const [, rows, columns] = y as [number, number, number];
+    const bytes = 4 * sizeOf(w);
+    const made = { image: [n, height, width], size: [rows, columns], add: i % 3 === 0, bytes } as const;
+    return { inputs: [random.normal(w)], attributes: { ...attributes, relu: i % 2 === 0, ...made } };
+  },
+  conv2dPacked: (random, i) => {
+    const { x, w, attributes } = convolution(random, i);
+    const filters = w as [number, number, number, number];
+    const inputs = [random.normal(x), packed(random.normal(w)), random.normal(w.slice(0, 1))];
+    return { inputs, attributes: { ...attributes, relu: i % 2 === 0, filters } };
+  },
+  conv2dPackedAdd: (random, i) => {
+    const { x, w, y, attributes } = convolution(random, i);
+    const filters = w as [number, number, number, number];
+    const inputs = [
+      random.normal(x),
+      packed(random.normal(w)),
+      random.normal(w.slice(0, 1)),
+      random.normal(y),
+    ];
+    return { inputs, attributes: { ...attributes, relu: i % 2 === 0, filters } };
   },
 };

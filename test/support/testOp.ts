@@ -220,6 +220,9 @@ const optionalOps: readonly OpName[] = [
   'filterMultiply',
   'conv2dBias',
   'conv2dBiasAdd',
+  'packFilters',
+  'conv2dPacked',
+  'conv2dPackedAdd',
 ];
 
 const printed = new Set<string>();

@@ -1,7 +1,8 @@
 // Fused ops, by running the ops that they stand for one after the other. What those would leave in memory is rounded to
 // its type here too, so that a rewritten program gives the same bits as before.
 
-import type { Aval } from '../../core/aval.ts';
+import { type Aval, type Shape, sizeOf } from '../../core/aval.ts';
+import { arrayFor, viewAs } from '../../core/dtype.ts';
 import { batchNormKernels } from './batchNorm.ts';
 import { conv2dKernels } from './conv2d.ts';
 import { elementwiseKernels } from './elementwise.ts';
@@ -90,6 +91,27 @@ const biased = (y: Operand, bias: Operand) => made(addBias, [y, bias], y);
 const conv2dBias = epilogue((y, [bias]) => biased(y, bias!));
 const conv2dBiasAdd = epilogue((y, [bias, residual]) => made(add, [biased(y, bias!), residual!], y));
 
+/** What the elements of packed filters of a shape are: of the four or eight bytes that each takes. */
+const packedType = (packed: Operand, shape: Shape) =>
+  packed.data.length === 8 * sizeOf(shape) ? ('f64' as const) : ('f32' as const);
+
+/** Here packing is copying: the filters' bytes as they are. */
+const packFilters: Kernel = ([w], [packed]) => {
+  const elements = arrayFor(packedType(packed!, w!.shape), w!.data.length);
+  elements.set(w!.data);
+  packed!.data.set(new Uint8Array(elements.buffer));
+};
+
+/** A kernel of packed filters from that of filters; their shape comes last among the attributes. */
+const unpacked =
+  (kernel: Kernel): Kernel =>
+  ([x, packed, ...operands], outputs, attributes) => {
+    const shape = attributes.slice(-4);
+    const dtype = packedType(packed!, shape);
+    const w = { data: viewAs(dtype, Uint8Array.from(packed!.data)), shape, dtype };
+    kernel([x!, w, ...operands], outputs, attributes.slice(0, -4));
+  };
+
 const affineRelu: Kernel = ([x, scale, shift], outputs) => {
   relu([made(channelAffine, [x!, scale!, shift!], x!)], outputs, []);
 };
@@ -129,4 +151,7 @@ export const fusedKernels = {
   filterMultiply,
   conv2dBias,
   conv2dBiasAdd,
+  packFilters,
+  conv2dPacked: unpacked(conv2dBias),
+  conv2dPackedAdd: unpacked(conv2dBiasAdd),
 };

@@ -5,7 +5,7 @@ import { ArgumentError } from '../errors.ts';
 import { mergeCommonSubexpressions } from './commonSubexpressions.ts';
 import { removeDeadCode } from './deadCode.ts';
 import type { Draft } from './graph.ts';
-import { type Rewriting, type Rule, rewrite, type Supports } from './rewrite.ts';
+import { type PackedBytes, type Rewriting, type Rule, rewrite, type Supports } from './rewrite.ts';
 
 /** Which passes run: every one, none, or all but those named (see {@link passNames}). */
 export type PassSelection = 'all' | 'none' | { readonly without: readonly string[] };
@@ -55,13 +55,13 @@ export function disabledPasses(selection: PassSelection): ReadonlySet<string> {
 /**
  * Rewrites a program. Inputs and outputs keep their positions; values get new numbers.
  * @param supports asked before each fused instruction
- * @param options disabled: names of passes and rules to leave out
+ * @param options disabled: names of passes and rules to leave out; packedBytes: asked before filters are packed
  * @returns the program, and what was done to it: instructions gone for the first two passes, matches for rules
  */
 export function optimize(
   draft: Draft,
   supports: Supports,
-  options: { readonly disabled?: ReadonlySet<string> } = {},
+  options: { readonly disabled?: ReadonlySet<string>; readonly packedBytes?: PackedBytes } = {},
 ): { draft: Draft; done: Rewriting[] } {
   const disabled = options.disabled ?? new Set();
   const done: Rewriting[] = [];
@@ -79,6 +79,7 @@ export function optimize(
     current,
     fusions.filter(({ name }) => !disabled.has(name)),
     supports,
+    options.packedBytes,
   );
   done.push(...fused.done);
   current = fused.draft;

@@ -1,7 +1,7 @@
 // Rewriting: rules that replace what a few instructions make by what fewer make. The engine knows no op; lib/ops/fusions
 // has the rules.
 
-import type { Support } from '../../backend/backend.ts';
+import type { Backend, Support } from '../../backend/backend.ts';
 import { type Aval, sameShape, showAval } from '../aval.ts';
 import type { AnyOp, Op } from '../op.ts';
 import { type Instruction, MalformedProgramError, type ValueId } from '../program.ts';
@@ -11,9 +11,14 @@ import { type Draft, Graph } from './graph.ts';
 /** Whether the backend that will run the program can run an op on such operands. */
 export type Supports = (op: AnyOp, inputs: readonly Aval[], attributes: unknown) => Support;
 
+/** Bytes of an op's filters in a backend's own layout (see {@link Backend.packedBytes}); undefined: best as they are. */
+export type PackedBytes = (op: AnyOp, inputs: readonly Aval[], attributes: unknown) => number | undefined;
+
 /** What a rule does its work with. */
 export interface Rewriter {
   readonly graph: Graph;
+  /** What the backend answers for an instruction of the program. */
+  packedBytes(instruction: Instruction): number | undefined;
   /**
    * Adds an instruction and returns its outputs, or undefined where the backend does not support it: a rule then leaves
    * things as they are. The printer shows it as made from `origin`, by default the instruction the rule is tried at.
@@ -46,6 +51,7 @@ export interface Rewriting {
 /**
  * Applies rules in their order, each over the whole program, then removes what has become dead.
  * @param supports asked before each new instruction
+ * @param packedBytes for rules that pack filters; by default no backend wants that
  * @throws MalformedProgramError if the draft's instructions need each other's results in a circle, or a rule replaces a
  * value by one of another shape or type
  */
@@ -53,11 +59,12 @@ export function rewrite(
   draft: Draft,
   rules: readonly Rule[],
   supports: Supports,
+  packedBytes: PackedBytes = () => undefined,
 ): { draft: Draft; done: Rewriting[] } {
   const done: Rewriting[] = [];
   let current = draft;
   for (const rule of rules) {
-    const { draft: next, times } = applyRule(current, rule, supports);
+    const { draft: next, times } = applyRule(current, rule, { supports, packedBytes });
     if (times === 0) continue;
     done.push({ rule: rule.name, times });
     current = removeDeadCode(next);
@@ -65,10 +72,16 @@ export function rewrite(
   return { draft: current, done };
 }
 
+/** What a backend is asked. */
+interface Answers {
+  readonly supports: Supports;
+  readonly packedBytes: PackedBytes;
+}
+
 /** Applies a rule wherever it fits. */
-function applyRule(draft: Draft, rule: Rule, supports: Supports): { draft: Draft; times: number } {
+function applyRule(draft: Draft, rule: Rule, backend: Answers): { draft: Draft; times: number } {
   const graph = new Graph(draft);
-  const all = attempt(graph, rule, supports, () => true);
+  const all = attempt(graph, rule, backend, () => true);
   if (all.draft !== undefined) return { draft: all.draft, times: all.roots.length };
   // What one fused instruction makes may be needed for what it reads. Then the matches one by one, without those: slow,
   // and hardly ever needed.
@@ -76,7 +89,7 @@ function applyRule(draft: Draft, rule: Rule, supports: Supports): { draft: Draft
   let best: { draft: Draft; times: number } = { draft: inOrder(draft) ?? circular(), times: 0 };
   for (const root of all.roots) {
     good.add(root);
-    const { draft: next, roots } = attempt(graph, rule, supports, (instruction) => good.has(instruction));
+    const { draft: next, roots } = attempt(graph, rule, backend, (instruction) => good.has(instruction));
     if (next === undefined) good.delete(root);
     else best = { draft: next, times: roots.length };
   }
@@ -91,7 +104,7 @@ const circular = (): never => {
 function attempt(
   graph: Graph,
   rule: Rule,
-  supports: Supports,
+  backend: Answers,
   wanted: (root: Instruction) => boolean,
 ): { draft: Draft | undefined; roots: Instruction[] } {
   const { draft } = graph;
@@ -107,9 +120,15 @@ function attempt(
     let changed = false;
     rule.apply(instruction, {
       graph,
+      packedBytes: ({ op, inputs, attributes }) =>
+        backend.packedBytes(
+          op,
+          inputs.map((value) => values[value] as Aval),
+          attributes,
+        ),
       emit: (op, inputs, attributes, origin = instruction) => {
         const avals = inputs.map((value) => values[value] as Aval);
-        if (!supports(op as AnyOp, avals, attributes).supported) return undefined;
+        if (!backend.supports(op as AnyOp, avals, attributes).supported) return undefined;
         const outputs = op.infer(avals, attributes).map((a) => values.push(a) - 1);
         const note = origin.note === undefined ? rule.name : `${origin.note}: ${rule.name}`;
         instructions.push({ op: op as AnyOp, attributes, inputs, outputs, note });
