@@ -1,0 +1,72 @@
+// `npm run bench:peers`: this project and its peers in turn, in one run on one machine; one table with ratios.
+
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { checkSize, integer, listOf } from '../lib/cli/flags.ts';
+import { print, say } from '../lib/cli/output.ts';
+import { alternate, type Comparison } from './support/alternate.ts';
+import { ours, peers } from './support/contenders.ts';
+import { integers } from './support/flags.ts';
+import { circumstances } from './support/machine.ts';
+import { runMain } from './support/main.ts';
+import { comparisonMarkdown, comparisonText } from './support/peersReport.ts';
+import { type Mode, modes } from './support/protocol.ts';
+import { resultsFolder, writeJson, writeResults } from './support/results.ts';
+
+interface Flags {
+  readonly mode: Mode[];
+  readonly batch: number[];
+  readonly size: number;
+  readonly rounds: number;
+  readonly steps: number;
+  readonly settle: number;
+  readonly warmup: number;
+  readonly threads: number;
+  readonly peers: string[];
+  readonly out: string;
+  readonly name?: string;
+  readonly json?: string;
+}
+
+const names = peers.map(({ name }) => name);
+const flags = new Command('bench:peers')
+  .description(
+    'Xception here and in other libraries, which take turns; DEPTHWISE_PYTHON names the interpreter that has them',
+  )
+  .option('--mode <modes>', `${modes.join(', ')}; separated by commas`, listOf(modes), [...modes])
+  .option('--batch <numbers>', 'images per step, separated by commas', integers(1), [8, 32])
+  .option('--size <pixels>', 'edge of the images', integer(1), 299)
+  .option('--rounds <n>', 'turns of each', integer(1), 5)
+  .option('--steps <n>', 'steps counted in a turn', integer(1), 2)
+  .option('--settle <n>', 'steps before them in each turn, not counted', integer(0), 1)
+  .option('--warmup <n>', 'steps before the first turn, not counted', integer(0), 2)
+  .option('--threads <n>', 'threads that compute', integer(1), 2)
+  .option('--peers <names>', `among ${names.join(', ')}; separated by commas`, listOf(names), names)
+  .option('--out <dir>', 'folder for the results', resultsFolder)
+  .option('--name <name>', 'of their files (default: peers-<size>px)')
+  .option('--json <file>', 'the results as JSON in this file too')
+  .parse()
+  .opts<Flags>();
+
+await runMain('bench:peers', async () => {
+  checkSize('xception', flags.size);
+  const at = circumstances('bench:peers');
+  const comparisons: Comparison[] = [];
+  for (const mode of flags.mode) {
+    const chosen = peers.filter(({ name, modes }) => flags.peers.includes(name) && modes.includes(mode));
+    for (const batch of flags.batch) {
+      const { size, threads, warmup } = flags;
+      say(`${mode}, batch ${batch}, ${size} pixels`);
+      const setting = { mode, batch, size, threads, warmup };
+      comparisons.push(await alternate([ours, ...chosen], setting, flags, say));
+    }
+  }
+  print(comparisonText(comparisons));
+  const { rounds, steps, settle } = flags;
+  const found = { rounds, steps, settle, comparisons };
+  const name = flags.name ?? `peers-${flags.size}px`;
+  const title = `Xception at ${flags.size} pixels beside its peers`;
+  const files = writeResults(resolve(flags.out), name, title, at, found, [comparisonMarkdown(comparisons)]);
+  if (flags.json !== undefined) files.push(writeJson(resolve(flags.json), at, found));
+  say(`written: ${files.join(', ')}`);
+});

@@ -1,0 +1,42 @@
+# Benchmark peer: ONNX Runtime on timm's Xception, exported by PyTorch; inference only.
+"""python scripts/peers/bench_onnxruntime.py --mode infer --batch N --size S --threads T --warmup W"""
+
+import io
+import warnings
+
+from bench_protocol import serve
+from bench_torch import xception
+
+
+def exported(torch, images):
+    """The network with a softmax, as ONNX for exactly this shape, which is what the runtime optimizes best."""
+    model, _ = xception(torch)
+    network = torch.nn.Sequential(model, torch.nn.Softmax(dim=1)).eval()
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that the exporter by tracing is the older one; it needs no other package
+        names = {'input_names': ['images'], 'output_names': ['probabilities']}
+        torch.onnx.export(network, (images,), file, dynamo=False, opset_version=17, **names)
+    return file.getvalue()
+
+
+def prepare(options):
+    import onnxruntime
+    import torch
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    images = torch.randn(options.batch, 3, options.size, options.size)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Its threads spin while they wait; not, however, after the last run has ended, when others compute.
+    settings.add_session_config_entry('session.force_spinning_stop', '1')
+    session = onnxruntime.InferenceSession(exported(torch, images), settings, providers=['CPUExecutionProvider'])
+    feed = {'images': images.numpy()}
+    versions = f'ONNX Runtime {onnxruntime.__version__}, {options.threads} threads'
+    return versions, lambda: session.run(None, feed)
+
+
+if __name__ == '__main__':
+    serve(prepare)

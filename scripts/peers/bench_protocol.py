@@ -1,0 +1,60 @@
+# The Python side of the benchmarks' protocol: flags, a loop that runs steps when told, and one JSON object a line.
+"""Twin of bench/support/protocol.ts. A peer's script says `serve(prepare)`, where `prepare(options)` imports what it
+needs, builds the model and returns (versions, step); `step()` runs one step and waits for its result."""
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+
+
+def flags(**more):
+    """The flags of every contender; `more` are switches of this one, by name."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--mode', choices=('train', 'infer'), required=True)
+    for name in ('batch', 'size', 'threads', 'warmup'):
+        parser.add_argument(f'--{name}', type=int, required=True)
+    for name, text in more.items():
+        parser.add_argument(f'--{name}', action='store_true', help=text)
+    return parser.parse_args()
+
+
+def give_back():
+    """Returns free memory to the system, so that five contenders fit beside each other. Never timed."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
+
+
+def serve(prepare, **more):
+    """Runs a peer until stdin ends. Only protocol lines go to stdout; what libraries print goes to stderr."""
+    options = flags(**more)
+    out = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+
+    def say(**reply):
+        print(json.dumps(reply), file=out, flush=True)
+
+    try:
+        versions, step = prepare(options)
+    except ImportError as error:
+        say(missing=f'{sys.executable} cannot import it: {error}')
+        return
+
+    def run(steps):
+        times = []
+        for _ in range(steps):
+            start = time.perf_counter()
+            step()
+            times.append((time.perf_counter() - start) * 1000)
+        give_back()
+        return times
+
+    run(options.warmup)
+    say(ready=versions)
+    for line in sys.stdin:
+        say(milliseconds=run(json.loads(line)['run']))
