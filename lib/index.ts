@@ -10,7 +10,14 @@ export {
   type Prediction,
   type PredictOptions,
 } from './classify/classifier.ts';
-export { type ClassifierOptions, createClassifier, loadModel, xception } from './classify/load.ts';
+export {
+  type ClassifierOptions,
+  createClassifier,
+  fromWeightFile,
+  loadModel,
+  xception,
+} from './classify/load.ts';
+export { type Preprocessing, type PreprocessingName, preprocessings } from './classify/preprocess.ts';
 export { apply } from './core/apply.ts';
 export type { Aval, Shape } from './core/aval.ts';
 export { type Compiled, type CompileOptions, compile } from './core/compile.ts';
@@ -26,6 +33,15 @@ export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
 export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
 export * from './data/index.ts';
+export { type NpyArray, readNpy, writeNpy } from './interop/npy.ts';
+export { type ReadWeightsOptions, readWeights, type WeightFile, writeWeights } from './interop/weights.ts';
+export {
+  type Architecture,
+  architecture,
+  architectureNames,
+  type NetworkOptions,
+} from './models/registry.ts';
+export { type LayerSummary, type NetworkSummary, summarize } from './models/summary.ts';
 export * as nn from './nn/index.ts';
 export { ops } from './ops/index.ts';
 export * from './optim/index.ts';

@@ -122,11 +122,11 @@ function explain(misses: readonly string[], folder: string | undefined): string 
     }
     if (process.platform === 'linux') {
       const script = existsSync(join(root, 'scripts', 'build-native.sh'));
-      fixes.push(
-        script
-          ? `Build it: cd ${root} && npm run build:native`
-          : 'Build it from source: see the README, "Building"',
-      );
+      if (script) fixes.unshift(`Build it: npm run setup, in ${root}`);
+      else
+        fixes.push(
+          'Build it in a clone of the repository: npm run setup, and name its build/Release with DEPTHWISE_NATIVE_DIR',
+        );
     }
   }
   return [

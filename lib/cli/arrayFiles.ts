@@ -1,7 +1,6 @@
 // Arrays of images and labels from .npy files, as `train --arrays` and `predict --input` take them.
 
-import { DataError, type ImageArray, type ManyHotArray } from '../index.ts';
-import { readNpy } from '../interop/npy.ts';
+import { DataError, type ImageArray, type ManyHotArray, readNpy } from '../index.ts';
 
 /** Images [n, height, width, 3], float32 or uint8. */
 export async function readImages(file: string): Promise<ImageArray> {
@@ -10,9 +9,19 @@ export async function readImages(file: string): Promise<ImageArray> {
     throw new DataError(`${file}: ${dtype} numbers; expected images as float32 or uint8`, { file });
   }
   if (shape.length !== 4 || shape[3] !== 3 || shape.some((extent) => extent === 0)) {
-    throw new DataError(`${file}: shape [${shape.join(', ')}]; expected [n, height, width, 3]`, { file });
+    throw new DataError(
+      `${file}: shape [${shape.join(', ')}]; expected [n, height, width, 3], nothing empty`,
+      { file },
+    );
   }
   return { data, shape };
+}
+
+/** int64 labels, as NumPy makes them by default. What int32 cannot hold must not wrap around to another class. */
+function fromInt64(labels: BigInt64Array, file: string): Int32Array {
+  const at = labels.findIndex((label) => BigInt.asIntN(32, label) !== label);
+  if (at >= 0) throw new DataError(`${file}: label ${at} is ${labels[at]}, which is no class`, { file });
+  return Int32Array.from(labels, Number);
 }
 
 /** Labels: whole numbers [n], or uint8 [n, classes] of zeros and ones. */
@@ -20,7 +29,8 @@ export async function readArrayLabels(file: string): Promise<Int32Array | ManyHo
   const { dtype, shape, data } = await readNpy(file);
   if (shape.length === 1) {
     if (data instanceof Int32Array) return data;
-    if (data instanceof BigInt64Array || data instanceof Uint8Array) return Int32Array.from(data, Number);
+    if (data instanceof Uint8Array) return Int32Array.from(data);
+    if (data instanceof BigInt64Array) return fromInt64(data, file);
   }
   if (shape.length === 2 && data instanceof Uint8Array) return { data, shape };
   throw new DataError(

@@ -1,8 +1,7 @@
 // `bench`: steps and images per second and memory, for networks and for the input pipeline.
 
 import { Command, Option } from 'commander';
-import { type BenchmarkMode, benchmark, imageFolder } from '../index.ts';
-import { architecture, architectureNames } from '../models/registry.ts';
+import { architecture, architectureNames, type BenchmarkMode, benchmark, imageFolder } from '../index.ts';
 import { type CommonFlags, checkSize, integer, listOf, openFlagged, withCommonFlags } from './flags.ts';
 import { print, table } from './output.ts';
 

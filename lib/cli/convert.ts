@@ -1,7 +1,7 @@
 // `convert`: weights from one format into another, by the files' endings.
 
 import { Command } from 'commander';
-import { writeWeights } from '../interop/weights.ts';
+import { writeWeights } from '../index.ts';
 import { UsageError } from './failure.ts';
 import { type CommonFlags, withCommonFlags } from './flags.ts';
 import { print } from './output.ts';

@@ -2,8 +2,9 @@
 
 import { Command } from 'commander';
 import { DepthwiseError, openDevice } from '../index.ts';
+import { DeviceUnusableError } from './failure.ts';
 import { type CommonFlags, withCommonFlags } from './flags.ts';
-import { print } from './output.ts';
+import { count, print } from './output.ts';
 
 /** What was found of one backend. */
 interface BackendReport {
@@ -29,7 +30,7 @@ function examine(name: 'cpu' | 'cuda', flags: CommonFlags): BackendReport {
 /** `oneDNN 2.6.3, avx512, 2 threads`: the facts that people ask for, else all of them. */
 function describe({ details }: BackendReport): string {
   const { onednn, isa, threads } = details;
-  if (onednn !== undefined) return `oneDNN ${onednn}, ${isa}, ${threads} threads`;
+  if (onednn !== undefined) return `oneDNN ${onednn}, ${isa}, ${count(Number(threads), 'thread')}`;
   return Object.entries(details)
     .map(([name, value]) => `${name} ${value}`)
     .join(', ');
@@ -45,19 +46,23 @@ export function doctorCommand(): Command {
         wanted === undefined
           ? (backends.findLast(({ usable }) => usable)?.name ?? null)
           : (backends.find(({ name, usable }) => usable && name === wanted)?.name ?? null);
-      if (flags.json) {
-        print({ device: used, backends });
-        return;
-      }
-      const chosen = backends.find(({ name }) => name === used);
-      print(chosen === undefined ? 'device: none' : `device: ${chosen.name} (${describe(chosen)})`);
-      for (const backend of backends) {
-        if (backend.name === used) continue;
-        print(
-          backend.usable
-            ? `${backend.name}: usable (${describe(backend)})`
-            : `${backend.name}: not used: ${backend.reason} (${backend.code})`,
-        );
-      }
+      if (flags.json) print({ device: used, backends });
+      else sayFindings(used, backends);
+      if (used !== null) return;
+      throw new DeviceUnusableError(`no device: --device ${flags.device} cannot be used`);
     });
+}
+
+/** The findings for people: the device in use, then why not the others. */
+function sayFindings(used: string | null, backends: readonly BackendReport[]): void {
+  const chosen = backends.find(({ name }) => name === used);
+  print(chosen === undefined ? 'device: none' : `device: ${chosen.name} (${describe(chosen)})`);
+  for (const backend of backends) {
+    if (backend.name === used) continue;
+    print(
+      backend.usable
+        ? `${backend.name}: usable (${describe(backend)})`
+        : `${backend.name}: not used (${backend.code}): ${backend.reason}`,
+    );
+  }
 }

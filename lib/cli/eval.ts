@@ -1,9 +1,7 @@
 // `eval`: a classifier on a folder per class: top-1, top-5, loss, table per class, confusion matrix.
 
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { preprocessings } from '../classify/preprocess.ts';
 import {
   type Classifier,
   DataError,
@@ -11,22 +9,17 @@ import {
   evaluate,
   type ImageFolder,
   imageFolder,
+  preprocessings,
 } from '../index.ts';
 import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
-import { percent, print, say, table } from './output.ts';
+import { isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
+import { count, percent, print, table } from './output.ts';
 import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
 
 interface EvalFlags extends CommonFlags, WeightFlags {
   readonly batch: number;
   readonly workers?: number;
 }
-
-/** Whether a path is a folder. */
-export const isFolder = (path: string): boolean =>
-  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-
-/** Says on stderr which image is left out, and why. */
-export const saySkipped = (path: string, reason: string): void => say(`left out: ${path}: ${reason}`);
 
 /** The images of `dir`, or of its `validation/`, with the classes of the model. */
 function evaluationFolder(dir: string, model: Classifier, file: string): ImageFolder {
@@ -66,7 +59,7 @@ const widestMatrix = 30;
 
 function printEvaluation(found: Evaluation): void {
   const { images, top1, top5, loss, perClass, confusion } = found;
-  print(`${images} images: top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)}`);
+  print(`${count(images, 'image')}: top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)}`);
   print('');
   const rows = perClass.map((scores) => [
     scores.class,
@@ -101,7 +94,7 @@ export function evalCommand(): Command {
         batchSize: flags.batch,
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       });
-      if (folder.skipped.size > 0) say(`${folder.skipped.size} images left out: they cannot be read`);
+      sayHowManySkipped(folder.skipped);
       if (flags.json) print(evaluationJson(found));
       else printEvaluation(found);
     });

@@ -1,8 +1,15 @@
 // Flags: parsers that say what they accept, the flags that every command has, and the device they name.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type Backend, DeviceError, LoadError, openDevice, setDefaultBackend } from '../index.ts';
-import { architecture, architectureNames } from '../models/registry.ts';
+import {
+  architecture,
+  architectureNames,
+  type Backend,
+  DeviceError,
+  LoadError,
+  openDevice,
+  setDefaultBackend,
+} from '../index.ts';
 import { DeviceUnusableError, UsageError } from './failure.ts';
 
 /** A whole number of at least `least`. */

@@ -1,8 +1,7 @@
 // `info`: a network's layers, parameters, multiply-adds and activation memory.
 
 import { Command } from 'commander';
-import { architecture } from '../models/registry.ts';
-import { summarize } from '../models/summary.ts';
+import { architecture, summarize } from '../index.ts';
 import { type CommonFlags, checkSize, type ModelFlags, withCommonFlags, withModelFlags } from './flags.ts';
 import { print, table, withCommas } from './output.ts';
 

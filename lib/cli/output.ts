@@ -44,7 +44,7 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
     .map((row) =>
       row
         .map((cell, i) =>
-          typeof cell === 'number' || /^[\d.,]+( [GMk]?B?)?$/.test(cell)
+          typeof cell === 'number' || /^([\d.,]+( %)?|-)$/.test(cell)
             ? String(cell).padStart(widths[i] as number)
             : String(cell).padEnd(widths[i] as number),
         )
@@ -53,6 +53,9 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
     )
     .join('\n');
 }
+
+/** `1 image`, `2 images` */
+export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
 /** `22,855,952` */
 export const withCommas = (value: number): string => value.toLocaleString('en-US');

@@ -1,13 +1,11 @@
 // `predict`: the best classes of image files, one line each, or the probabilities of an array of images.
 
 import { Command } from 'commander';
-import { preprocessings } from '../classify/preprocess.ts';
-import { bestOf, type Classifier, decodeImage, type Prediction } from '../index.ts';
-import { writeNpy } from '../interop/npy.ts';
+import { bestOf, type Classifier, decodeImage, type Prediction, preprocessings, writeNpy } from '../index.ts';
 import { readImages } from './arrayFiles.ts';
 import { PartialFailure, UsageError } from './failure.ts';
 import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
-import { print, say } from './output.ts';
+import { count, print, say } from './output.ts';
 import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
 
 interface PredictFlags extends CommonFlags, WeightFlags {
@@ -57,7 +55,7 @@ async function predictArray(
   const results = await model.outputs({ data, shape: [n, height, width, 3] }, { logits, batchSize: batch });
   const { classes } = model.config;
   await writeNpy(output, { dtype: 'f32', shape: [n, classes], data: results });
-  const line = `${output}: ${logits ? 'logits' : 'probabilities'} of ${n} images, ${classes} classes`;
+  const line = `${output}: ${logits ? 'logits' : 'probabilities'} of ${count(n, 'image')}, ${classes} classes`;
   if (json) say(line);
   else print(line);
 }

@@ -48,7 +48,11 @@ export function withRecipeFlags(command: Command): Command {
     .option('--batch <n>', 'images per step', integer(1), 32)
     .option('--epochs <n>', 'how long in all (default: 10, without --steps)', integer(1))
     .option('--steps <n>', 'how long in all', integer(1))
-    .addOption(new Option('--optimizer <name>').choices(['sgd', 'rmsprop', 'adam']).default('sgd'))
+    .addOption(
+      new Option('--optimizer <name>', 'how gradients become updates')
+        .choices(['sgd', 'rmsprop', 'adam'])
+        .default('sgd'),
+    )
     .option(
       '--lr <rate>',
       'learning rate (default: sgd 0.01, rmsprop 0.001, adam 0.001)',
@@ -77,7 +81,7 @@ export function withRecipeFlags(command: Command): Command {
       real(0, 1),
       0.99,
     )
-    .option('--label-smoothing <s>', '', real(0, 1), 0)
+    .option('--label-smoothing <s>', 'share of the target that is spread over all classes', real(0, 1), 0)
     .addOption(
       new Option('--loss <kind>', 'sigmoid: many labels per image')
         .choices(['softmax', 'sigmoid'])
@@ -121,9 +125,14 @@ export function optimizerOf(flags: RecipeFlags): OptimizerSpec {
   return optimizer === 'adam' ? adam(some) : sgd(some);
 }
 
+/** The learning rate that the schedule starts from. */
+export const learningRateOf = ({ optimizer, lr }: Pick<RecipeFlags, 'optimizer' | 'lr'>): number =>
+  lr ?? learningRates[optimizer];
+
 /** The learning rate over time. */
-export function scheduleOf({ optimizer, lr, schedule, warmup }: RecipeFlags): Schedule {
-  const initial = lr ?? learningRates[optimizer];
+export function scheduleOf(flags: RecipeFlags): Schedule {
+  const { schedule, warmup } = flags;
+  const initial = learningRateOf(flags);
   const rates: Readonly<Record<RecipeFlags['schedule'], () => Schedule>> = {
     constant: () => constant(initial),
     exponential: () => exponentialDecay({ initial, rate: 0.94, everyEpochs: 2 }),

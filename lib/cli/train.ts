@@ -5,6 +5,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import {
+  architecture,
+  CheckpointError,
   type Classifier,
   createClassifier,
   type Dataset,
@@ -16,7 +18,6 @@ import {
   Trainer,
   traceEvents,
 } from '../index.ts';
-import { architecture } from '../models/registry.ts';
 import { Interrupted, UsageError } from './failure.ts';
 import {
   type CommonFlags,
@@ -27,9 +28,10 @@ import {
   withCommonFlags,
   withModelFlags,
 } from './flags.ts';
-import { percent, print, say, table } from './output.ts';
+import { sayHowManySkipped } from './folders.ts';
+import { count, percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
-import { optimizerOf, type RecipeFlags, scheduleOf, withRecipeFlags } from './recipe.ts';
+import { learningRateOf, optimizerOf, type RecipeFlags, scheduleOf, withRecipeFlags } from './recipe.ts';
 import { openTrainingData } from './trainingData.ts';
 import { readFlagged } from './weights.ts';
 
@@ -201,6 +203,12 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
   const { data, flags } = givenFlags.resume
     ? await rememberedFlags(given, givenFlags, command)
     : { data: given, flags: givenFlags };
+  if (data === undefined && flags.arrays === undefined) {
+    throw new CheckpointError(`${flags.out}: no run to resume there`, {
+      file: flags.out as string,
+      code: 'NO_RUN',
+    });
+  }
   checkUsage(data, flags);
   const { signal, release } = interruptible();
   try {
@@ -215,6 +223,7 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       defaultSize,
       augment: flags.augment,
       color: flags.color,
+      loss: flags.loss,
     });
     using model = await classifierFor(flags, sets.training, sets.named);
     const out = flags.out ?? freeFolder(model.config.arch);
@@ -230,6 +239,8 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       polyak,
       labelSmoothing,
       loss,
+      augment: sets.augment,
+      color: flags.color,
       seed,
       batchSize: flags.batch,
       shuffle: flags.shuffle,
@@ -248,7 +259,7 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       resume: flags.resume,
       keep: flags.keep,
       ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
-      config: { command: commandJson(data, { ...flags, ...length }) },
+      config: { command: commandJson(data, { ...flags, ...length, lr: learningRateOf(flags) }) },
       signal,
       onNotice: (message) => {
         progress.end();
@@ -271,10 +282,11 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       await writeFile(trace, traceEvents(profile));
       say(`every instruction is in ${trace}, for chrome://tracing or Perfetto`);
     }
-    const { skipped } = sets.training;
-    if (skipped.size > 0) say(`${skipped.size} images left out: they cannot be read`);
+    sayHowManySkipped(sets.training.skipped);
     const done =
-      history.steps.length === 0 ? `nothing to do: ${history.step} steps are done` : `${history.step} steps`;
+      history.steps.length === 0
+        ? `nothing to do: ${count(history.step, 'step')} done already`
+        : count(history.step, 'step');
     say(`${done}; the run is in ${out}: depthwise predict IMAGE --weights ${out}`);
   } finally {
     release();

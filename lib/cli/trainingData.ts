@@ -1,10 +1,17 @@
 // The data of a training: a folder with train/ and validation/, or arrays.
 
 import { join } from 'node:path';
-import { preprocessings } from '../classify/preprocess.ts';
-import { type Augmentation, arrays, DataError, type Dataset, imageFolder } from '../index.ts';
+import {
+  type Augmentation,
+  arrays,
+  DataError,
+  type Dataset,
+  imageFolder,
+  type ManyHotArray,
+  preprocessings,
+} from '../index.ts';
 import { readArrayLabels, readImages } from './arrayFiles.ts';
-import { isFolder, saySkipped } from './eval.ts';
+import { isFolder, saySkipped } from './folders.ts';
 
 /** Where the data are, and what is made of them. */
 export interface DataFlags {
@@ -17,11 +24,14 @@ export interface DataFlags {
   readonly defaultSize: number;
   readonly augment: Augmentation | undefined;
   readonly color: boolean;
+  readonly loss: 'softmax' | 'sigmoid';
 }
 
 /** What to train on. */
 export interface TrainingSets {
   readonly training: Dataset;
+  /** What is done with training images: the flag, or what fits the data. */
+  readonly augment: Augmentation;
   readonly validation: Dataset | undefined;
   /** Whether the classes have names: those of folders. */
   readonly named: boolean;
@@ -32,7 +42,7 @@ export const openTrainingData = (flags: DataFlags): Promise<TrainingSets> =>
   flags.arrays === undefined ? openFolders(flags) : openArrays(flags);
 
 async function openFolders(flags: DataFlags): Promise<TrainingSets> {
-  const { size = flags.defaultSize, color, classes } = flags;
+  const { size = flags.defaultSize, augment = 'inception', color, classes } = flags;
   const data = flags.data as string;
   const inner = join(data, 'train');
   const beside = join(data, 'validation');
@@ -42,18 +52,19 @@ async function openFolders(flags: DataFlags): Promise<TrainingSets> {
   }
   const { resize } = preprocessings.keras;
   const options = { size, color, resize, onSkip: saySkipped };
-  const found = imageFolder(folder, { ...options, augment: flags.augment ?? 'inception' });
+  const found = imageFolder(folder, { ...options, augment });
   const training =
     classes === undefined || classes === found.classes.length
       ? found
       : imageFolder(folder, {
           ...options,
-          augment: flags.augment ?? 'inception',
+          augment,
           classes: padded(found.classes, classes, folder),
         });
   const validation = flags.validation ?? (folder === inner && isFolder(beside) ? beside : undefined);
   return {
     training,
+    augment,
     validation:
       validation === undefined
         ? undefined
@@ -75,6 +86,26 @@ function padded(names: readonly string[], classes: number, folder: string): stri
   ];
 }
 
+/** What the softmax loss cannot be trained on: many labels per image, and a single class, whose loss is always 0. */
+function checkOneLabel(labels: Int32Array | ManyHotArray, file: string, classes: number | undefined): void {
+  if (!(labels instanceof Int32Array)) {
+    throw new DataError(`${file}: many labels per image; expected --loss sigmoid with them`, { file });
+  }
+  if (classes === undefined && labels.every((label) => label === 0)) {
+    throw new DataError(`${file}: only one class, 0; expected at least two`, { file });
+  }
+}
+
+/** Puts the file before what is wrong with its labels. */
+function naming<T>(file: string, body: () => T): T {
+  try {
+    return body();
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw new DataError(`${file}: ${cause.message}`, { file, cause });
+  }
+}
+
 async function openArrays(flags: DataFlags): Promise<TrainingSets> {
   const [imageFile, labelFile] = flags.arrays as readonly [string, string];
   const images = await readImages(imageFile);
@@ -87,25 +118,30 @@ async function openArrays(flags: DataFlags): Promise<TrainingSets> {
       { file: imageFile },
     );
   }
-  if (floats && ((flags.augment ?? 'none') !== 'none' || flags.color)) {
+  const augment = flags.augment ?? (floats ? 'none' : 'inception');
+  if (floats && (augment !== 'none' || flags.color)) {
     throw new DataError(
       `${imageFile}: float32 images are taken as they stand; expected --augment none without --color`,
       { file: imageFile },
     );
   }
-  const training = arrays(images, labels, {
-    ...(flags.classes === undefined ? {} : { classes: flags.classes }),
-    ...(floats ? {} : { size: flags.size ?? flags.defaultSize }),
-    augment: flags.augment ?? (floats ? 'none' : 'inception'),
-    color: flags.color,
-  });
+  if (flags.loss === 'softmax') checkOneLabel(labels, labelFile, flags.classes);
+  const training = naming(labelFile, () =>
+    arrays(images, labels, {
+      ...(flags.classes === undefined ? {} : { classes: flags.classes }),
+      ...(floats ? {} : { size: flags.size ?? flags.defaultSize }),
+      augment,
+      color: flags.color,
+    }),
+  );
   const size = training.size ?? flags.defaultSize;
   return {
     training,
+    augment,
     validation:
       flags.validation === undefined
         ? undefined
-        : imageFolder(flags.validation, { size, onSkip: saySkipped }),
+        : imageFolder(flags.validation, { size, resize: preprocessings.keras.resize, onSkip: saySkipped }),
     named: false,
   };
 }

@@ -2,9 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { fromWeightFile } from '../classify/load.ts';
-import { type Classifier, DataError } from '../index.ts';
-import { readWeights, type WeightFile } from '../interop/weights.ts';
+import { type Classifier, DataError, fromWeightFile, readWeights, type WeightFile } from '../index.ts';
 import { checkSize, type ModelFlags } from './flags.ts';
 import { say } from './output.ts';
 
@@ -46,6 +44,12 @@ export async function loadFlagged(flags: WeightFlags): Promise<Classifier> {
   const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels);
   const weights = await readFlagged(flags.weights, flags.raw);
   checkSize(flags.arch ?? weights.arch, flags.size);
+  if (flags.classes !== undefined && weights.classes !== undefined && flags.classes !== weights.classes) {
+    throw new DataError(
+      `${flags.weights}: weights of ${weights.classes} classes; --classes is ${flags.classes}`,
+      { file: flags.weights },
+    );
+  }
   const model = fromWeightFile(weights, {
     file: weights.file ?? flags.weights,
     ...(flags.arch === undefined ? {} : { arch: flags.arch }),

@@ -53,10 +53,13 @@ export function checkFit({ model, data, options }: FitParts): void {
   if (model.network.trainableParameters().size === 0) {
     throw new ArgumentError('fit: every layer of the model is frozen');
   }
-  if (isDataset(data) && data.classes.length !== model.config.classes) {
-    throw new DataError(
-      `training data: the model has ${model.config.classes} classes, the data ${data.classes.length}`,
-    );
+  const { classes } = model.config;
+  for (const [name, set] of [
+    ['training', isDataset(data) ? data : undefined],
+    ['validation', options.validation],
+  ] as const) {
+    if (set === undefined || set.classes.length === classes) continue;
+    throw new DataError(`${name} data: the model has ${classes} classes, the data ${set.classes.length}`);
   }
 }
 

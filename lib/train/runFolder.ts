@@ -1,6 +1,6 @@
 // The folder of a run: config.json, metrics.jsonl and checkpoints; how a training is put into it and taken up again.
 
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Classifier } from '../classify/classifier.ts';
 import { CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
@@ -51,18 +51,29 @@ export async function readRunConfig(run: string): Promise<Record<string, Json> |
   }
 }
 
-const isFolder = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+/** Whether a run was started in a folder: what it writes is there, or nothing yet, since it was killed at once. */
+async function mayHoldRun(folder: string): Promise<boolean> {
+  const names = await readdir(folder).catch(() => undefined);
+  if (names === undefined) return false;
+  return names.length === 0 || names.some((name) => name.includes(configFile) || name === 'checkpoints');
+}
+
+/** Schedules are kept as samples, which say little to a person: the first rate does, where it differs. */
+function describeSchedules(then: Json | undefined, now: Json | undefined): string {
+  const [before, after] = [then, now].map((rates) => (Array.isArray(rates) ? (rates[0] as Json) : undefined));
+  return before === after || before === undefined || after === undefined
+    ? 'the schedule of the learning rate is another'
+    : `the learning rate began at ${before}, would begin at ${after}`;
+}
 
 /** Says which settings of a run differ from those it is continued with. */
 function refuseDifferences(run: string, then: RunState['config'], now: RunState['config']): void {
   const names = new Set([...Object.keys(then), ...Object.keys(now)]);
   const differences = [...names].flatMap((name) => {
     const [before, after] = [JSON.stringify(then[name]), JSON.stringify(now[name])];
-    return before === after ? [] : [`${name} was ${before ?? 'not set'}, is ${after ?? 'not set'}`];
+    if (before === after) return [];
+    if (name === 'schedule') return [describeSchedules(then[name], now[name])];
+    return [`${name} was ${before ?? 'not set'}, is ${after ?? 'not set'}`];
   });
   if (differences.length === 0) return;
   throw new CheckpointError(`${run}: cannot be resumed with other settings: ${differences.join('; ')}`, {
@@ -148,7 +159,7 @@ export class RunFolder {
     }
     let resumed: Checkpoint | undefined;
     if (resume) {
-      if (!(await isFolder(folder))) {
+      if (!(await mayHoldRun(folder))) {
         throw new CheckpointError(`${folder}: no run to resume there`, { file: folder, code: 'NO_RUN' });
       }
       const found = await newestCheckpoint(folder);

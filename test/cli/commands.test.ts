@@ -96,6 +96,7 @@ describe('depthwise commands', function () {
         polyak: 0.9999,
       });
       expect(config.labels).to.deep.equal(['blue', 'red']);
+      expect(config.augment).to.be.oneOf(['inception', 'light', 'none']);
       const metrics = lines(await readFile(join(run, 'metrics.jsonl'), 'utf8')).map(
         (line) => JSON.parse(line) as Record<string, unknown>,
       );
@@ -398,6 +399,13 @@ describe('depthwise commands', function () {
       await fails(1, /cut\.safetensors: /, 'eval', data, '--weights', at('cut.safetensors'));
     });
 
+    it('weights of another number of classes than --classes, and a file where a folder is expected', async () => {
+      const good = join(data, 'validation', 'red', '0.jpg');
+      const says = /weights of 2 classes; --classes is 7/;
+      await fails(1, says, 'predict', good, '--weights', run, '--classes', '7');
+      await fails(1, /0\.jpg: is a file; expected a folder/, 'eval', good, '--weights', run);
+    });
+
     it('an ending that is not known, and no file', async () => {
       await writeFile(at('weights.txt'), 'x');
       await fails(1, /not a file of weights that is known/, 'eval', data, '--weights', at('weights.txt'));
@@ -419,7 +427,7 @@ describe('depthwise commands', function () {
       expect(ended.code, ended.stderr).to.equal(0);
       expect(ended.stderr)
         .to.include(`left out: ${bad}: `)
-        .and.match(/1 images left out/);
+        .and.match(/1 image left out/);
       await writeFile(join(mixed, 'train', 'blue', '4.jpg'), 'text');
       const two = await runCommand(...args, '--batch', '5', '--out', at('mixed-run-2'));
       expect(two.stderr).to.match(/2 of 10 images cannot be read, more than 1 %/);

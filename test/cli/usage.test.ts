@@ -114,6 +114,9 @@ describe('wrong arguments', () => {
     const { code, stderr } = await runCommand('predict', 'a.jpg', '--weights', 'w.h5', '--device', 'cuda:99');
     expect(stderr).to.match(/--device cuda:99 cannot be used: /);
     expect(code).to.equal(3);
+    const found = await runCommand('doctor', '--device', 'cuda:99', '--json');
+    expect(jsonLines(found)[0]).to.include({ device: null });
+    expect(found.code).to.equal(3);
   });
 
   it('shows the stack with DEPTHWISE_DEBUG=1', async () => {
