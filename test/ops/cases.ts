@@ -493,7 +493,7 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const inputs = [x, w, w.slice(0, 1), y].map((shape) => random.normal(shape));
     return { inputs, attributes: { ...attributes, relu: i % 2 === 0 } };
   },
-  // Packed as the reference backend does it; test/passes/inference.test.ts has other backends' own layouts.
+  // Packed as the reference backend does it; packing.test.ts has the layouts of others.
   packFilters: (random, i) => {
     const { x, w, y, attributes } = convolution(random, i);
     const [n, height, width] = x as [number, number, number];
