@@ -70,7 +70,7 @@ class ShapeTrace implements Trace {
     return new Tensor(a, { kind: 'traced', trace: this, value: this.#values });
   }
 
-  record(op: AnyOp, inputs: readonly Tensor[], _attributes: unknown, outputs: readonly Aval[]): Tensor[] {
+  record(op: AnyOp, inputs: readonly Tensor[], attributes: unknown, outputs: readonly Aval[]): Tensor[] {
     const ownerOf = ({ id }: Tensor) => this.#pathOf.get(id) ?? this.#owners.get(id);
     const owners = inputs.map(ownerOf);
     const owner = owners.find((path) => path !== undefined);
@@ -87,6 +87,7 @@ class ShapeTrace implements Trace {
           op.name,
           inputs.map((input) => input.aval),
           [output],
+          attributes,
         ),
       });
     }

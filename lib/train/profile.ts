@@ -75,7 +75,7 @@ export async function profileProgram(backend: Backend, program: Program): Promis
       if (run >= warmUp) measured.push(times);
     }
     let start = 0;
-    return program.instructions.map(({ op, note, inputs: from, outputs: to }, at) => {
+    return program.instructions.map(({ op, note, attributes, inputs: from, outputs: to }, at) => {
       const milliseconds =
         median(measured.map((times) => (times[2 * at + 1] as number) - (times[2 * at] as number))) / 1e6;
       const found = {
@@ -85,7 +85,7 @@ export async function profileProgram(backend: Backend, program: Program): Promis
         startMilliseconds: start,
         milliseconds,
         bytes: [...new Set([...from, ...to])].reduce((sum, id) => sum + byteLength(aval(id)), 0),
-        multiplyAdds: multiplyAddsOf(op.name, from.map(aval), to.map(aval)),
+        multiplyAdds: multiplyAddsOf(op.name, from.map(aval), to.map(aval), attributes),
       };
       start += milliseconds;
       return found;

@@ -2,6 +2,9 @@
 // on the weights alone is computed once, and that a changed weight is noticed.
 
 import { expect } from 'chai';
+import type { Backend } from '../../lib/backend/backend.ts';
+import { applyOne } from '../../lib/core/apply.ts';
+import { type Aval, byteLength } from '../../lib/core/aval.ts';
 import { compile } from '../../lib/core/compile.ts';
 import { withBackend } from '../../lib/core/device.ts';
 import { memory } from '../../lib/core/memory.ts';
@@ -19,6 +22,7 @@ import {
   Sequential,
 } from '../../lib/nn/index.ts';
 import { ops } from '../../lib/ops/index.ts';
+import { conv2dBiasOp } from '../../lib/ops/inference.ts';
 import { devices, reference } from '../support/devices.ts';
 import { relativeError } from '../support/fixtures.ts';
 
@@ -43,6 +47,79 @@ function network() {
     new Residual(new Sequential(relu(), separable('c', 16, 16))),
   );
 }
+
+/** The reference backend, packing filters of one kind of op by copying them; what it is asked is kept in `asked`. */
+function packingReference(packs: string, asked: string[]): Backend {
+  const packedBytes: Backend['packedBytes'] = (op, [, w]) => {
+    asked.push(op.name);
+    return op.name === packs ? byteLength(w as Aval) : undefined;
+  };
+  return new Proxy(reference, {
+    get: (backend, key) => {
+      if (key === 'packedBytes') return packedBytes;
+      const member: unknown = Reflect.get(backend, key, backend);
+      return typeof member === 'function' ? member.bind(backend) : member;
+    },
+  });
+}
+
+describe('packing of filters', () => {
+  for (const [op, packed, count] of [
+    ['conv2dBias', 'conv2dPacked', 3],
+    ['conv2dBiasAdd', 'conv2dPackedAdd', 2],
+  ] as const) {
+    it(`puts ${op} with weights that hold still into the backend's layout, once`, () => {
+      const asked: string[] = [];
+      const backend = packingReference(op, asked);
+      withBackend(backend, () =>
+        scope(() => {
+          const net = network().to(backend, { seed: 4 });
+          const forward = (x: Tensor) => net.forward(x, new ForwardContext());
+          using plain = compile(forward, { passes: 'none' });
+          using rewritten = compile(forward);
+          const x = tensor(
+            Float32Array.from({ length: 2 * 11 * 11 * 3 }, (_, i) => Math.sin(i)),
+            [2, 11, 11, 3],
+          );
+          const names = rewritten.program(x).instructions.map(({ op: { name } }) => name);
+          expect(asked.filter((name) => name === op)).to.have.lengthOf(count);
+          expect(names.filter((name) => name === packed)).to.have.lengthOf(count);
+          expect(names).to.not.include(op);
+          expect(names, 'is not done at each run').to.not.include('packFilters');
+          const expected = plain(x).dataSync() as Float32Array;
+          expect(relativeError(rewritten(x).dataSync() as Float32Array, expected)).to.be.below(1e-6);
+          net.dispose();
+        }),
+      );
+    });
+  }
+
+  it('leaves filters alone that come with each run', () => {
+    const asked: string[] = [];
+    const backend = packingReference('conv2dBias', asked);
+    withBackend(backend, () =>
+      scope(() => {
+        using compiled = compile((x: Tensor, w: Tensor, bias: Tensor) =>
+          applyOne(conv2dBiasOp, [x, w, bias], {
+            stride: [1, 1],
+            padding: [0, 0, 0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            relu: false,
+          }),
+        );
+        const operands = [[1, 2, 2, 3], [4, 1, 1, 3], [4]].map((shape) => ops.zeros(shape)) as [
+          Tensor,
+          Tensor,
+          Tensor,
+        ];
+        const names = compiled.program(...operands).instructions.map(({ op }) => op.name);
+        expect(names).to.deep.equal(['conv2dBias']);
+        expect(asked).to.deep.equal([]);
+      }),
+    );
+  });
+});
 
 for (const backend of [reference, ...devices]) {
   describe(`inference programs on ${backend.name}`, () => {
