@@ -1,5 +1,5 @@
-// Fused ops around an affine map per channel: with ReLU, with a residual, with pooling, and the gradients' sums.
-// Formulas: depthwise_ops.h.
+// Fused ops around an affine map per channel: with ReLU, with a residual, with pooling, and the gradients'
+// sums. Formulas: depthwise_ops.h.
 #include "parts.h"
 #include "pooling.h"
 
@@ -9,7 +9,7 @@ namespace {
 // Results of more bytes than this do not stay in caches until they are read.
 constexpr int64_t kStreamBytes = 32 << 20;
 
-// Inputs: `kMaps` tensors like the first output, and vectors [c] at the others.
+// Throws unless these inputs are vectors [c].
 template <uint32_t... kVectors>
 void expectVectors(const Node& node, int64_t c) {
   for (uint32_t i : {kVectors...}) node.expectShape(node.input(i), {c});

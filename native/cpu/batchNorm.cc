@@ -25,9 +25,10 @@ KernelPointer prepareChannelSums(dw_device& device, const Node& node) {
   const int64_t c = channels(node.input(0)), count = rows(node.input(0));
   return makeKernel(
       [=, kernel = device.kernels->channelSums](const Launch& run) {
-        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1), [&](int64_t first, int64_t rows, double* sums, double* squares) {
-          kernel(run.in(0) + first * c, rows, c, c, sums, squares);
-        });
+        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1),
+                    [&](int64_t first, int64_t rows, double* sums, double* squares) {
+                      kernel(run.in(0) + first * c, rows, c, c, sums, squares);
+                    });
       },
       sumsWorkspace(node));
 }
@@ -36,9 +37,10 @@ KernelPointer prepareChannelGradSums(dw_device& device, const Node& node) {
   const int64_t c = channels(node.input(0)), count = rows(node.input(0));
   return makeKernel(
       [=, kernel = device.kernels->channelGradSums](const Launch& run) {
-        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1), [&](int64_t first, int64_t rows, double* sumG, double* sumGX) {
-          kernel(run.in(0) + first * c, run.in(1) + first * c, rows, c, sumG, sumGX);
-        });
+        reduceParts(partsOf(count), count, c, run.workspace, run.out(0), run.out(1),
+                    [&](int64_t first, int64_t rows, double* sumG, double* sumGX) {
+                      kernel(run.in(0) + first * c, run.in(1) + first * c, rows, c, sumG, sumGX);
+                    });
       },
       sumsWorkspace(node));
 }

@@ -7,15 +7,24 @@ namespace dw::cpu {
 namespace {
 
 constexpr int64_t kTaps = 9;
-// Bytes of scratch rows per thread: they stay in the second-level cache beside what streams through it.
-constexpr int64_t kScratchBytes = 256 << 10;
-constexpr int64_t kScratchRows = 4;
 constexpr int64_t kVector = 16;  // channels that blocks are multiples of: the widest vector
-// Tasks below which images are cut into strips, and the fewest rows of a strip: each strip reads two rows
-// again.
+// Channels up to which a pixel is not divided: memory is read in long runs.
+constexpr int64_t kMostChannels = 256;
+// Bytes of scratch rows per thread: they stay in the second-level cache beside what streams through it.
+constexpr int64_t kScratchBytes = 96 << 10;
+constexpr int64_t kScratchRows = 4;
+// Tasks below which images are cut into strips of rows, and the fewest rows of a strip: each strip reads two
+// rows again.
 constexpr int64_t kFewTasks = 16, kFewRows = 8;
 // Results of more bytes than this do not stay in caches until they are read.
 constexpr int64_t kStreamBytes = 32 << 20;
+
+int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Extents of parts, multiples of `unit`, that divide `extent` into as few as parts of at most `most` would.
+int64_t evenParts(int64_t extent, int64_t most, int64_t unit) {
+  return ceilDivide(ceilDivide(extent, ceilDivide(extent, most)), unit) * unit;
+}
 
 // `rows` by `columns` are the results of one image. The division depends on shapes alone, so sums do not
 // depend on the number of threads.
@@ -23,14 +32,15 @@ DepthwiseShape divide(const Convolution& conv, int64_t rows, int64_t columns) {
   DepthwiseShape p = {};
   p.n = conv.n, p.h = conv.h, p.w = conv.w, p.c = conv.c, p.oh = conv.oh, p.ow = conv.ow;
   p.top = conv.window.top, p.left = conv.window.left;
-  const int64_t pixel = kScratchRows * (columns + 2) * static_cast<int64_t>(sizeof(float));
-  const int64_t most = std::max(4 * kVector, kScratchBytes / pixel / kVector * kVector);
-  p.blocks = (p.c + most - 1) / most;
-  p.block = ((p.c + p.blocks - 1) / p.blocks + kVector - 1) / kVector * kVector;
-  p.blocks = (p.c + p.block - 1) / p.block;
-  const int64_t wanted = std::max<int64_t>(1, kFewTasks / std::max<int64_t>(1, p.n * p.blocks));
-  p.stripRows = std::max(std::min(kFewRows, rows), (rows + wanted - 1) / wanted);
-  p.strips = (rows + p.stripRows - 1) / p.stripRows;
+  p.block = evenParts(p.c, kMostChannels, kVector);
+  p.blocks = ceilDivide(p.c, p.block);
+  const int64_t pixel = kScratchRows * p.block * static_cast<int64_t>(sizeof(float));
+  p.stripColumns = evenParts(columns, std::max<int64_t>(kVector, kScratchBytes / pixel - 2), 4);
+  p.columnStrips = ceilDivide(columns, p.stripColumns);
+  const int64_t wanted =
+      std::max<int64_t>(1, kFewTasks / std::max<int64_t>(1, p.n * p.columnStrips * p.blocks));
+  p.stripRows = std::max(std::min(kFewRows, rows), ceilDivide(rows, wanted));
+  p.rowStrips = ceilDivide(rows, p.stripRows);
   p.stream = p.c % kVector == 0 && p.n * rows * columns * p.c * 4 > kStreamBytes;
   return p;
 }
@@ -50,7 +60,8 @@ class Forward final : public dw_kernel {
       : shape_(shape), turned_(turned), kernel_(device.kernels->depthwise) {
     WorkspaceLayout layout;
     taps_ = layout.place(static_cast<size_t>(kTaps * shape.c) * sizeof(float));
-    scratchBytes_ = static_cast<size_t>(kScratchRows * (shape.ow + 2) * shape.block) * sizeof(float);
+    scratchBytes_ =
+        static_cast<size_t>(kScratchRows * (shape.stripColumns + 2) * shape.block) * sizeof(float);
     scratch_ = layout.place(scratchBytes_ * static_cast<size_t>(device.threads));
     workspace = layout.size();
   }
@@ -63,12 +74,12 @@ class Forward final : public dw_kernel {
     shape.stream = shape.stream && aligned(launch.outputs[0]);
     const float* scale = shape.affine ? launch.in(1) : nullptr;
     const float* shift = shape.affine ? launch.in(2) : nullptr;
-    const int64_t tasks = shape.tasks();
-    parallelFor(tasks, shape.stripRows * shape.ow * shape.block, [&](int64_t begin, int64_t end) {
-      char* scratch = base + scratch_ + static_cast<size_t>(omp_get_thread_num()) * scratchBytes_;
-      kernel_(shape, launch.in(0), scale, shift, taps, launch.out(0), reinterpret_cast<float*>(scratch),
-              begin, end);
-    });
+    parallelFor(shape.strips() * shape.blocks, shape.stripRows * shape.stripColumns * shape.block,
+                [&](int64_t begin, int64_t end) {
+                  char* scratch = base + scratch_ + static_cast<size_t>(omp_get_thread_num()) * scratchBytes_;
+                  kernel_(shape, launch.in(0), scale, shift, taps, launch.out(0),
+                          reinterpret_cast<float*>(scratch), begin, end);
+                });
   }
 
  private:
@@ -91,10 +102,11 @@ class Gradient final : public dw_kernel {
       : shape_(shape), places_(places), kernel_(device.kernels->depthwiseGrad) {
     WorkspaceLayout layout;
     taps_ = layout.place(static_cast<size_t>(kTaps * shape.c) * sizeof(float));
-    parts_ = shape.n * shape.strips;
+    parts_ = std::max<int64_t>(1, shape.strips());
     partials_ = layout.place(static_cast<size_t>(parts_ * kDepthwiseSums * shape.c) * sizeof(double));
     scratchBytes_ =
-        static_cast<size_t>((kScratchRows * (shape.w + 2) + kDepthwiseSums) * shape.block) * sizeof(float);
+        static_cast<size_t>((kScratchRows * (shape.stripColumns + 2) + kDepthwiseSums) * shape.block) *
+        sizeof(float);
     scratch_ = layout.place(scratchBytes_ * static_cast<size_t>(device.threads));
     workspace = layout.size();
   }
@@ -114,10 +126,12 @@ class Gradient final : public dw_kernel {
                                          reinterpret_cast<double*>(base + partials_)};
     DepthwiseShape shape = shape_;
     shape.stream = shape.stream && aligned(operands.dx);
-    parallelFor(shape.tasks(), 3 * shape.stripRows * shape.w * shape.block, [&](int64_t begin, int64_t end) {
-      char* scratch = base + scratch_ + static_cast<size_t>(omp_get_thread_num()) * scratchBytes_;
-      kernel_(shape, operands, reinterpret_cast<float*>(scratch), begin, end);
-    });
+    if (shape.n == 0) std::fill_n(operands.partials, kDepthwiseSums * shape.c, 0.0);
+    parallelFor(shape.strips() * shape.blocks, 3 * shape.stripRows * shape.stripColumns * shape.block,
+                [&](int64_t begin, int64_t end) {
+                  char* scratch = base + scratch_ + static_cast<size_t>(omp_get_thread_num()) * scratchBytes_;
+                  kernel_(shape, operands, reinterpret_cast<float*>(scratch), begin, end);
+                });
     parallelFor(shape.c, parts_ * kDepthwiseSums,
                 [&](int64_t begin, int64_t end) { merge(launch, operands.partials, begin, end); });
   }

@@ -11,15 +11,17 @@ namespace dw::cpu {
 constexpr int64_t kRowsPerPart = 256;
 constexpr int64_t kMostParts = 64;
 
-inline int64_t partsOf(int64_t rows) { return std::min(kMostParts, std::max<int64_t>(1, rows / kRowsPerPart)); }
+inline int64_t partsOf(int64_t rows) {
+  return std::min(kMostParts, std::max<int64_t>(1, rows / kRowsPerPart));
+}
 
 inline size_t partsWorkspace(int64_t parts, int64_t c) {
   return static_cast<size_t>(2 * parts * c) * sizeof(double);
 }
 
-// Two sums over `count` rows: each part, of `rows` rows from `begin` on, sums into partials[part][2][c] in the
-// workspace by part(begin, rows, sums, others); these are then added up in the order of the parts into first[c]
-// and second[c].
+// Two sums over `count` rows: each part, of `rows` rows from `begin` on, sums into partials[part][2][c] in
+// the workspace by part(begin, rows, sums, others); these are then added up in the order of the parts into
+// first[c] and second[c].
 template <class PartFunction>
 void reduceParts(int64_t parts, int64_t count, int64_t c, void* workspace, float* first, float* second,
                  const PartFunction& part) {

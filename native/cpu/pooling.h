@@ -7,7 +7,8 @@
 
 namespace dw::cpu {
 
-// Of a node whose first input is pooled into y and argmax; its other inputs and their number are the caller's.
+// Of a node whose first input is pooled into y and argmax; its other inputs and their number are the
+// caller's.
 PoolShape readMaxPool(const Node& node);
 // Of a node that reads g and argmax, and whose first output is dx.
 PoolShape readMaxPoolGrad(const Node& node);

@@ -157,8 +157,8 @@ void checkDepthwise(plugin::Plugin& plugin, const Depthwise& d) {
     Array dx = d.inputGrad(g, taps);
     if (relu) dx = run(plugin, DW_OP_reluGrad, {dx, a}, {d.x()}, {})[0];
     const auto sums = run(plugin, DW_OP_channelGradSums, {dx, x}, {v, v}, {});
-    const auto got = run(plugin, DW_OP_depthwiseAffineGrad, {g, x, scale, shift, taps}, {d.x(), w, v, v},
-                         attributes);
+    const auto got =
+        run(plugin, DW_OP_depthwiseAffineGrad, {g, x, scale, shift, taps}, {d.x(), w, v, v}, attributes);
     expectNear(got[0], dx, with + "depthwiseAffineGrad dx");
     expectNear(got[1], d.weightGrad(a, g), with + "depthwiseAffineGrad dw", 1e-5);
     expectNear(got[2], sums[0], with + "depthwiseAffineGrad sumG", 1e-5);
@@ -173,8 +173,8 @@ void checkDepthwise(plugin::Plugin& plugin, const Depthwise& d) {
   const Array masked = run(plugin, DW_OP_reluGrad, {d.inputGrad(g, taps), a}, {d.x()}, {})[0];
   const Array dx = run(plugin, DW_OP_add, {residual, masked}, {d.x()}, {})[0];
   for (const int inPlace : {-1, 3}) {
-    const auto got = run(plugin, DW_OP_depthwiseReluGrad, {g, x, taps, residual}, {d.x(), w}, attributes,
-                         inPlace);
+    const auto got =
+        run(plugin, DW_OP_depthwiseReluGrad, {g, x, taps, residual}, {d.x(), w}, attributes, inPlace);
     expectNear(got[0], dx, of + "depthwiseReluGrad dx");
     expectNear(got[1], d.weightGrad(a, g), of + "depthwiseReluGrad dw", 1e-5);
   }
@@ -183,7 +183,8 @@ void checkDepthwise(plugin::Plugin& plugin, const Depthwise& d) {
 // The ops of one pass around an affine map, on `rows` rows of c channels.
 void checkAffine(plugin::Plugin& plugin, int64_t count, int64_t c) {
   const dw_aval t = shape({count, c}), v = shape({c});
-  const Array a = randomArray(t), b = randomArray(t), p = randomArray(v), q = randomArray(v), r = randomArray(v);
+  const Array a = randomArray(t), b = randomArray(t), p = randomArray(v), q = randomArray(v),
+              r = randomArray(v);
   const std::string of = std::to_string(count) + "x" + std::to_string(c) + ": ";
   const auto one = [&](uint32_t op, const std::vector<Array>& inputs, int inPlace = -1) {
     return run(plugin, op, inputs, {t}, {}, inPlace)[0];
@@ -219,13 +220,14 @@ void checkPooling(plugin::Plugin& plugin, int64_t n, int64_t h, int64_t w, int64
   grad.insert(grad.end(), {double(h), double(w)});
   const Array x = randomArray(image), scale = randomArray(v), shift = randomArray(v);
   const Array residual = randomArray(pooled), g = randomArray(pooled);
-  const std::string of = "pooling of " + std::to_string(h) + "x" + std::to_string(w) + "x" + std::to_string(c);
+  const std::string of =
+      "pooling of " + std::to_string(h) + "x" + std::to_string(w) + "x" + std::to_string(c);
   const Array affine = run(plugin, DW_OP_channelAffine, {x, scale, shift}, {image}, {})[0];
   const auto plain = run(plugin, DW_OP_maxPool, {affine}, {pooled, index}, pool);
   const Array sum = run(plugin, DW_OP_add, {plain[0], residual}, {pooled}, {})[0];
   for (const int inPlace : {-1, 3}) {
-    const auto got = run(plugin, DW_OP_affineMaxPoolAdd, {x, scale, shift, residual}, {pooled, index}, pool,
-                         inPlace);
+    const auto got =
+        run(plugin, DW_OP_affineMaxPoolAdd, {x, scale, shift, residual}, {pooled, index}, pool, inPlace);
     expectNear(got[0], sum, of + ": affineMaxPoolAdd y");
     expectNear(got[1], plain[1], of + ": affineMaxPoolAdd argmax", 0);
   }
@@ -253,12 +255,14 @@ int main(int count, char** arguments) {
     std::printf("%s\n", plugin.describe().c_str());
     checkDepthwise(plugin, {2, 19, 19, 728, 1, 1, 1, 1});
     checkDepthwise(plugin, {1, 37, 5, 100, 1, 1, 1, 1});
+    checkDepthwise(plugin, {1, 9, 6, 600, 0, 2, 1, 0});
+    checkDepthwise(plugin, {0, 5, 5, 8, 1, 1, 1, 1});
     checkDepthwise(plugin, {1, 9, 147, 64, 1, 1, 1, 1});
     checkDepthwise(plugin, {8, 147, 74, 128, 1, 1, 1, 1});
     for (int i = 0; i < 40; i++) {
       const auto whole = [](int least, int most) { return static_cast<int64_t>(random(least, most + 1)); };
-      Depthwise d = {whole(1, 3),  whole(3, 12), whole(3, 12), whole(1, 70), whole(0, 2),
-                     whole(0, 2), whole(0, 2),  whole(0, 2)};
+      Depthwise d = {whole(1, 3), whole(3, 12), whole(3, 12), whole(1, 70),
+                     whole(0, 2), whole(0, 2),  whole(0, 2),  whole(0, 2)};
       checkDepthwise(plugin, d);
       checkAffine(plugin, whole(1, 700), whole(1, 150));
       checkPooling(plugin, whole(1, 3), whole(4, 20), whole(4, 20), whole(1, 150), whole(2, 3), whole(1, 3),

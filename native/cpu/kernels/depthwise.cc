@@ -12,20 +12,23 @@ namespace {
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-constexpr int kRing = 4;  // rows kept; a power of two
+constexpr int kRing = 4;   // rows kept; a power of two
+constexpr int kAhead = 2;  // rows that the cache is asked for before they are read
 
 // Where a task works.
 struct Place {
-  Place(const DepthwiseShape& p, int64_t task, int64_t rows)
+  Place(const DepthwiseShape& p, int64_t task, int64_t rows, int64_t columns)
       : channel(task % p.blocks * p.block),
         channels(least(p.block, p.c - channel)),
         strip(task / p.blocks),
-        image(strip / p.strips),
-        begin(strip % p.strips * p.stripRows),
-        end(least(rows, begin + p.stripRows)) {}
+        image(strip / (p.columnStrips * p.rowStrips)),
+        begin(strip / p.columnStrips % p.rowStrips * p.stripRows),
+        end(least(rows, begin + p.stripRows)),
+        column(strip % p.columnStrips * p.stripColumns),
+        width(least(p.stripColumns, columns - column)) {}
   int64_t channel, channels;
   int64_t strip;  // of all images
-  int64_t image, begin, end;
+  int64_t image, begin, end, column, width;
 };
 
 // One row of an image, from channel on, copied into scratch: `columns` pixels of `block` channels, of which
@@ -116,19 +119,19 @@ struct ForwardTile {
 
 // One or two rows of results, tile by tile.
 template <int R, bool kStream>
-void forwardRows(const DepthwiseShape& p, const float* const* ring, int64_t channels, const float* taps,
+void forwardRows(const DepthwiseShape& p, const Place& place, const float* const* ring, const float* taps,
                  float* y) {
   const auto tiles = [&](auto width, int64_t at) {
     constexpr int T = decltype(width)::value;
     ForwardTile<R, T, kStream> tile = {{}, p.block, taps, y + at * p.c, p.c, p.ow * p.c};
     for (int i = 0; i < R + 2; i++) tile.rows[i] = ring[i] + at * p.block;
-    overVectors(channels, tile);
+    overVectors(place.channels, tile);
   };
   int64_t at = 0;
-  for (; at + 4 <= p.ow; at += 4) tiles(Count<4>{}, at);
-  if (p.ow - at == 3) tiles(Count<3>{}, at);
-  if (p.ow - at == 2) tiles(Count<2>{}, at);
-  if (p.ow - at == 1) tiles(Count<1>{}, at);
+  for (; at + 4 <= place.width; at += 4) tiles(Count<4>{}, at);
+  if (place.width - at == 3) tiles(Count<3>{}, at);
+  if (place.width - at == 2) tiles(Count<2>{}, at);
+  if (place.width - at == 1) tiles(Count<1>{}, at);
 }
 
 // Two rows of results at once share the loads of the rows between them, where registers suffice.
@@ -137,9 +140,9 @@ constexpr int kRows = kWidth == 16 ? 2 : 1;
 template <bool kAffine, bool kRelu, bool kStream>
 void forward(const DepthwiseShape& p, const float* x, const float* scale, const float* shift,
              const float* taps, float* y, float* scratch, int64_t begin, int64_t end) {
-  const int64_t columns = p.ow + 2, rowSize = columns * p.block;
+  const int64_t rowSize = (p.stripColumns + 2) * p.block;
   for (int64_t task = begin; task < end; task++) {
-    const Place at(p, task, p.oh);
+    const Place at(p, task, p.oh, p.ow);
     const float* image = x + at.image * p.h * p.w * p.c + at.channel;
     const float *s = kAffine ? scale + at.channel : nullptr, *b = kAffine ? shift + at.channel : nullptr;
     // Input row `row` lies in place (row + top) % kRing.
@@ -148,18 +151,18 @@ void forward(const DepthwiseShape& p, const float* x, const float* scale, const 
     for (int64_t oy = at.begin; oy < at.end; oy += kRows) {
       const int rows = at.end - oy < kRows ? 1 : kRows;
       for (; read < oy - p.top + rows + 2; read++) {
-        const bool inside = read >= 0 && read < p.h;
-        copyRow<kAffine, kRelu>({inside ? image + read * p.w * p.c : nullptr, p.w, p.c, slot(read), columns,
-                                 p.block, at.channels, p.left, nullptr},
+        const auto row = [&](int64_t iy) { return iy >= 0 && iy < p.h ? image + iy * p.w * p.c : nullptr; };
+        copyRow<kAffine, kRelu>({row(read), p.w, p.c, slot(read), at.width + 2, p.block, at.channels,
+                                 p.left - at.column, row(read + kAhead)},
                                 s, b);
       }
       const float* ring[kRows + 2];
       for (int i = 0; i < rows + 2; i++) ring[i] = slot(oy - p.top + i);
-      float* to = y + ((at.image * p.oh + oy) * p.ow) * p.c + at.channel;
+      float* to = y + ((at.image * p.oh + oy) * p.ow + at.column) * p.c + at.channel;
       if (rows == 1)
-        forwardRows<1, kStream>(p, ring, at.channels, taps + at.channel, to);
+        forwardRows<1, kStream>(p, at, ring, taps + at.channel, to);
       else
-        forwardRows<kRows, kStream>(p, ring, at.channels, taps + at.channel, to);
+        forwardRows<kRows, kStream>(p, at, ring, taps + at.channel, to);
     }
   }
   if (kStream) finishStreams();
@@ -253,11 +256,11 @@ constexpr int64_t kFloatElements = 256;
 template <bool kAffine, bool kRelu, Results kResults, bool kStream>
 void gradient(const DepthwiseShape& p, const DepthwiseGradients& o, float* scratch, int64_t begin,
               int64_t end) {
-  const int64_t columns = p.w + 2, rowSize = columns * p.block;
+  const int64_t rowSize = (p.stripColumns + 2) * p.block;
   float* sums = scratch + kRing * rowSize;
-  const int64_t rowsOfFloats = kFloatElements / p.w + 1;
+  const int64_t rowsOfFloats = kFloatElements / p.stripColumns + 1;
   for (int64_t task = begin; task < end; task++) {
-    const Place at(p, task, p.h);
+    const Place at(p, task, p.h, p.w);
     double* partials = o.partials + at.strip * kDepthwiseSums * p.c + at.channel;
     for (int64_t k = 0; k < kDepthwiseSums; k++)
       for (int64_t j = 0; j < at.channels; j++) partials[k * p.c + j] = 0;
@@ -266,16 +269,16 @@ void gradient(const DepthwiseShape& p, const DepthwiseGradients& o, float* scrat
     const auto slot = [&](int64_t row) { return scratch + ((row + 2) & (kRing - 1)) * rowSize; };
     int64_t read = at.begin + p.top - 2;  // the next row of g to read
     for (int64_t iy = at.begin; iy < at.end; iy++) {
-      const int64_t pixel = (at.image * p.h + iy) * p.w * p.c + at.channel;
+      const int64_t line = (at.image * p.h + iy) * p.w * p.c + at.channel, pixel = line + at.column * p.c;
       for (; read <= iy + p.top; read++) {
         const bool inside = read >= 0 && read < p.oh;
-        copyRow<false, false>({inside ? g + read * p.ow * p.c : nullptr, p.ow, p.c, slot(read), columns,
-                               p.block, at.channels, 2 - p.left, o.x + pixel},
+        copyRow<false, false>({inside ? g + read * p.ow * p.c : nullptr, p.ow, p.c, slot(read), at.width + 2,
+                               p.block, at.channels, 2 - p.left - at.column, o.x + line},
                               nullptr, nullptr);
       }
       GradientRow<kAffine, kRelu, kResults, kStream> row = {};
       for (int i = 0; i < 3; i++) row.rows[i] = slot(iy + p.top - 2 + i);
-      row.block = p.block, row.width = p.w, row.c = p.c;
+      row.block = p.block, row.width = at.width, row.c = p.c;
       row.x = o.x + pixel;
       row.taps = o.taps ? o.taps + at.channel : nullptr;
       if (kAffine) row.scale = o.scale + at.channel, row.shift = o.shift + at.channel;

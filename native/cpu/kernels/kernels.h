@@ -18,19 +18,20 @@ struct PoolShape {
 };
 
 // A depthwise 3x3 convolution at stride 1, one filter per channel, and how its work is divided: a task is a
-// block of channels of a strip of rows of one image, tasks numbered in that order from the last to the first.
+// block of channels of a strip of rows and columns of one image; blocks come first, then strips, then images.
 struct DepthwiseShape {
   int64_t n, h, w, c, oh, ow, top, left;
-  int64_t block, blocks;     // channels; a multiple of 16
-  int64_t stripRows, strips;  // output rows, or input rows for gradients
-  bool affine, relu;         // what the input passes first
-  bool stream;               // results past the caches
+  int64_t block, blocks;         // channels; a multiple of 16
+  int64_t stripRows, rowStrips;  // of the output, or for gradients of the input
+  int64_t stripColumns, columnStrips;
+  bool affine, relu;  // what the input passes first
+  bool stream;        // results past the caches
 
-  int64_t tasks() const { return n * strips * blocks; }
+  int64_t strips() const { return n * rowStrips * columnStrips; }
 };
 
 // Operands of its gradients. taps [9][c] is the weight transposed. dx may be NULL; residual is NULL or added
-// to dx. partials [n*strips][11][c]: sums of the taps' gradients, of dx and of dx*x, without the residual.
+// to dx. partials [strips][11][c]: sums of the taps' gradients, of dx and of dx*x, without the residual.
 struct DepthwiseGradients {
   const float *g, *x, *scale, *shift, *taps, *residual;
   float* dx;

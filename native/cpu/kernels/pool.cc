@@ -27,8 +27,8 @@ struct Covering {
   int64_t first, last;
 };
 
-// One output pixel, whose window's taps are `high` by `wide` from `corner` of the image on. With an affine map
-// per channel of what is pooled, and something to add, or neither.
+// One output pixel, whose window's taps are `high` by `wide` from `corner` of the image on. With an affine
+// map per channel of what is pooled, and something to add, or neither.
 template <bool kAffineAdd>
 struct MaxWindow {
   const PoolShape& p;

@@ -76,7 +76,8 @@ struct AddGradSums {
 };
 
 // Adds to sums of g and of g*x over rows of c channels.
-inline void addGradSums(const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX) {
+inline void addGradSums(const float* g, const float* x, int64_t rows, int64_t c, double* sumG,
+                        double* sumGX) {
   const bool ask = worthAsking(c);
   for (int64_t r = 0; r < rows; r += kFloatRows) {
     const int64_t count = rows - r < kFloatRows ? rows - r : kFloatRows, at = r * c;
