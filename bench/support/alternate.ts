@@ -27,7 +27,7 @@ export interface Measured {
   readonly ratio: number;
   /** The most memory that its process, fresh for this setting, ever held. */
   readonly peakBytes: number;
-  /** Largest share of one core that its process took while another one was measured; near 0, or the others suffered. */
+  /** Share of one core that its process took while others were measured; near 0, or the others suffered. */
   readonly idleShare: number;
 }
 
@@ -48,7 +48,9 @@ interface Runner {
   readonly name: string;
   readonly child: Child;
   readonly rounds: number[];
-  idleShare: number;
+  /** Processor time that it took while others were measured, and how long that was. Seconds. */
+  taken: number;
+  watched: number;
 }
 
 const oneLine = (error: unknown): string =>
@@ -77,7 +79,7 @@ export async function alternate(
       try {
         const child = await startChild(command(setting));
         say(`${name}: ${child.description}`);
-        runners.push({ name, child, rounds: [], idleShare: 0 });
+        runners.push({ name, child, rounds: [], taken: 0, watched: 0 });
       } catch (error) {
         leaveOut(name, error);
       }
@@ -95,14 +97,14 @@ export async function alternate(
       say(`round ${round + 1} of ${rounds}, images/s: ${speeds.join(', ')}`);
     }
     const first = runners[0]?.rounds ?? [];
-    const measured = runners.map(({ name, child, rounds, idleShare }) => ({
+    const measured = runners.map(({ name, child, rounds, taken, watched }) => ({
       name,
       description: child.description,
       rounds,
       imagesPerSecond: spread(rounds),
       ratio: median(rounds.map((speed, i) => (first[i] as number) / speed)),
       peakBytes: child.peakBytes(),
-      idleShare,
+      idleShare: watched === 0 ? 0 : taken / watched,
     }));
     return { setting, measured, leftOut };
   } finally {
@@ -118,8 +120,8 @@ async function turn(runner: Runner, all: readonly Runner[], batch: number, steps
   const times = (await runner.child.run(settle + steps)).slice(settle);
   const seconds = (performance.now() - start) / 1000;
   others.forEach((other, i) => {
-    const taken = other.child.processorSeconds() - (before[i] as number);
-    other.idleShare = Math.max(other.idleShare, taken / seconds);
+    other.taken += other.child.processorSeconds() - (before[i] as number);
+    other.watched += seconds;
   });
   const total = times.reduce((sum, time) => sum + time, 0);
   runner.rounds.push((1000 * batch * steps) / total);
