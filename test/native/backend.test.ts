@@ -69,6 +69,11 @@ describe('NativeBackend', () => {
     expect(backend.memory()).to.include({ buffers: 2, live: 128, arena: 0 });
   });
 
+  it('has nothing to pack where the plug-in does not say', () => {
+    expect(backend.packedBytes(unary('scale'), [four], [1])).to.equal(undefined);
+    expect(() => backend.packedBytes(unary('softmax'), [four], [])).to.throw(UnsupportedError);
+  });
+
   it('says what it supports, with a reason where not', () => {
     expect(backend.supports(unary('scale'), [four], [1])).to.deep.equal({ supported: true });
     expect(backend.supports(unary('softmax'), [four], [])).to.deep.equal({

@@ -27,6 +27,7 @@ const validArguments = (device: number, x: number, y: number, p: number): Record
   closeDevice: [device],
   describe: [device],
   supports: [device, single('scale', 1, 1, [2])],
+  packedBytes: [device, single('scale', 1, 1, [2])],
   allocate: [device, 16],
   retain: [device, x],
   release: [device, x],
@@ -336,6 +337,7 @@ describe('native boundary', () => {
         withFake(async (device) => {
           expect(await codeOf(() => addon.prepare(device, numbers))).to.equal('ARGUMENT');
           expect(await codeOf(() => addon.supports(device, numbers))).to.equal('ARGUMENT');
+          expect(await codeOf(() => addon.packedBytes(device, numbers))).to.equal('ARGUMENT');
         }));
     }
 
