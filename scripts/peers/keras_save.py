@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'record'))
 from common import (  # noqa: E402
     assign, build, generate, need, np, predict, read, smooth_images, softmax, write_npy,
 )  # fmt: skip
-from keras_layouts import write_all  # noqa: E402
+from keras_structure import copy_to_root  # noqa: E402
 from xception_forward import IMAGES, SIZES, mean_statistics, perturbed  # noqa: E402
 
 
@@ -41,7 +41,9 @@ def main():
     weights.update(perturbed(mean_statistics(weights, images)))
     options.folder.mkdir(parents=True, exist_ok=True)
     assign(model, weights)
-    write_all(model, options.folder)
+    model.save(options.folder / 'whole.h5')
+    model.save_weights(options.folder / 'model.weights.h5')
+    copy_to_root(options.folder / 'whole.h5', options.folder / 'published.h5')
     for size in SIZES:
         sized = build(size, options.classes)
         assign(sized, weights)

@@ -8,8 +8,8 @@ import { expect } from 'chai';
 import { buildH5, type H5Reader, readH5 } from '../../lib/interop/h5File.ts';
 import { type KerasWriteFormat, parseKeras, serializeKeras } from '../../lib/interop/kerasH5.ts';
 import { xceptionWeights } from '../../lib/interop/xceptionNames.ts';
+import { kerasFile, ourWeights, recorded, type Structure } from '../support/kerasFiles.ts';
 import { damages, rejection } from './corruption.ts';
-import { kerasFile, ourWeights, recorded, type Structure } from './kerasFiles.ts';
 
 /** The first weight in which two sets differ, or undefined. */
 function difference(a: ReturnType<typeof ourWeights>, b: ReturnType<typeof ourWeights>): string | undefined {

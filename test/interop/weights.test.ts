@@ -8,8 +8,8 @@ import { removeTemporaryFiles, writeFileAtomic } from '../../lib/interop/atomic.
 import { readNpy, writeNpy } from '../../lib/interop/npy.ts';
 import { serializeSafetensors, writeSafetensors } from '../../lib/interop/safetensors.ts';
 import { readWeights, type WeightFile, writeWeights } from '../../lib/interop/weights.ts';
+import { ourWeights } from '../support/kerasFiles.ts';
 import { damages, rejection } from './corruption.ts';
-import { ourWeights } from './kerasFiles.ts';
 
 /** Weights of a network of one layer, told apart by `value`. */
 const tiny = (value = 1): WeightFile => ({
