@@ -1,7 +1,7 @@
 // The backend contract: what it takes to carry tensors and run programs. It knows nothing of gradients or modules.
 //
 // *Prepare* is slow and cached, *run* is fast and returns at once; work happens in order on the backend's own stream.
-// An error of that work is kept there and thrown by the next `read`, `readSync`, `sync` or `syncBlocking`.
+// An error of that work is kept there and thrown by the next `read`, `readSync` or `sync`.
 
 import type { Aval } from '../core/aval.ts';
 import type { AnyOp } from '../core/op.ts';

@@ -151,11 +151,6 @@ export class NativeBackend implements Backend {
     }
   }
 
-  /** As {@link sync}, but blocks the JavaScript thread. */
-  syncBlocking(): void {
-    this.#call((addon, device) => addon.syncBlocking(device));
-  }
-
   memory(): BackendMemory {
     return this.#call((addon, device) => addon.memory(device));
   }

@@ -10,26 +10,33 @@ let written = 0;
 /** Temporary files of this module look like `.model.safetensors.1234-0-7.tmp`. */
 const temporaryName = /^\..+\.\d+-\d+-\d+\.tmp$/;
 
-const reasons: Record<string, readonly [code: string, reason: string]> = {
+const reasons: Readonly<Record<string, readonly [code: string, reason: string]>> = {
   ENOSPC: ['DISK_FULL', 'no space left on the disk'],
   EDQUOT: ['DISK_FULL', 'the disk quota is used up'],
   EROFS: ['READ_ONLY', 'the disk is read-only'],
   EACCES: ['READ_ONLY', 'no permission to write there'],
   EPERM: ['READ_ONLY', 'no permission to write there'],
   ENOENT: ['NO_FOLDER', 'its folder does not exist'],
-  ENOTDIR: ['NO_FOLDER', 'its folder is not a folder'],
+  ENOTDIR: ['NO_FOLDER', 'a part of its path is a file'],
+  EEXIST: ['NO_FOLDER', 'a part of its path is a file'],
+  EISDIR: ['NO_FOLDER', 'there is a folder of that name'],
   EIO: ['DISK_ERROR', 'the disk reported an error (EIO)'],
 };
 
-function writeError(file: string, cause: unknown, renamed: boolean): CheckpointError {
+/**
+ * An error of the file system as one line that says what is left. One that has been made into a CheckpointError is
+ * given back as it is.
+ */
+export function writeError(
+  path: string,
+  cause: unknown,
+  state = 'what was there before is unchanged',
+): CheckpointError {
+  if (cause instanceof CheckpointError) return cause;
   const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const text = cause instanceof Error ? cause.message : String(cause);
   const [code, reason] = reasons[errno] ?? ['WRITE_FAILED', text];
-  const state = renamed
-    ? 'it was replaced, but may not survive a power failure'
-    : 'what was there is unchanged';
-  const message = `${file}: cannot be written: ${reason}; ${state}`;
-  return new CheckpointError(message, { file, code, cause });
+  return new CheckpointError(`${path}: cannot be written: ${reason}; ${state}`, { file: path, code, cause });
 }
 
 /** Makes a rename or a new entry in `folder` survive a power failure. */
@@ -66,7 +73,9 @@ export async function writeFileAtomic(file: string, chunks: readonly Uint8Array[
     await syncFolder(folder);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw writeError(file, error, renamed);
+    throw renamed
+      ? writeError(file, error, 'it was replaced, but may not survive a power failure')
+      : writeError(file, error);
   }
 }
 

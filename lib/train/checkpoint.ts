@@ -9,7 +9,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'nod
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
-import { syncFolder } from '../interop/atomic.ts';
+import { syncFolder, writeError } from '../interop/atomic.ts';
 
 /** Anything that JSON holds. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -71,32 +71,6 @@ async function sha256(contents: Uint8Array): Promise<string> {
     await nextTurn();
   }
   return hash.digest('hex');
-}
-
-const reasons: Readonly<Record<string, readonly [code: string, reason: string]>> = {
-  ENOSPC: ['DISK_FULL', 'no space left on the disk'],
-  EDQUOT: ['DISK_FULL', 'the disk quota is used up'],
-  EROFS: ['READ_ONLY', 'the disk is read-only'],
-  EACCES: ['READ_ONLY', 'no permission to write there'],
-  EPERM: ['READ_ONLY', 'no permission to write there'],
-  ENOTDIR: ['NO_FOLDER', 'a part of its path is a file'],
-  EEXIST: ['NO_FOLDER', 'a part of its path is a file'],
-  EIO: ['DISK_ERROR', 'the disk reported an error (EIO)'],
-};
-
-/** An error of the file system as one line that says what is left. */
-export function writeError(path: string, cause: unknown): CheckpointError {
-  if (cause instanceof CheckpointError) return cause;
-  const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  const [code, reason] = reasons[errno] ?? [
-    'WRITE_FAILED',
-    cause instanceof Error ? cause.message : String(cause),
-  ];
-  return new CheckpointError(`${path}: cannot be written: ${reason}; what was there before is unchanged`, {
-    file: path,
-    code,
-    cause,
-  });
 }
 
 /** Writes one file of a checkpoint at the given path. */

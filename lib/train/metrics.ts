@@ -1,7 +1,7 @@
 // metrics.jsonl: one line per logged step, one per epoch; cut back to a checkpoint when a run is continued.
 
 import { type FileHandle, open } from 'node:fs/promises';
-import { writeError } from './checkpoint.ts';
+import { writeError } from '../interop/atomic.ts';
 
 /** A logged step. */
 export interface StepRecord {

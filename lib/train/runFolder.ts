@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Classifier } from '../classify/classifier.ts';
 import { CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
 import type { Variable } from '../core/tensor.ts';
-import { removeTemporaryFiles, writeFileAtomic } from '../interop/atomic.ts';
+import { removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/atomic.ts';
 import { readSafetensors, writeSafetensors } from '../interop/safetensors.ts';
 import { type StoredTensor, toFloat32 } from '../interop/storedTensor.ts';
 import { type WeightFile, writeWeights } from '../interop/weights.ts';
@@ -21,7 +21,6 @@ import {
   type RunState,
   tidyCheckpoints,
   writeCheckpoint,
-  writeError,
 } from './checkpoint.ts';
 import { MetricsLog } from './metrics.ts';
 
