@@ -34,7 +34,13 @@ export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } 
 export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
 export * from './data/index.ts';
 export { type NpyArray, readNpy, writeNpy } from './interop/npy.ts';
-export { type ReadWeightsOptions, readWeights, type WeightFile, writeWeights } from './interop/weights.ts';
+export {
+  type Activation,
+  type ReadWeightsOptions,
+  readWeights,
+  type WeightFile,
+  writeWeights,
+} from './interop/weights.ts';
 export {
   type Architecture,
   architecture,

@@ -9,7 +9,7 @@ import { scope } from '../core/scope.ts';
 import { type Tensor, tensor } from '../core/tensor.ts';
 import type { ImageArray } from '../data/arrays.ts';
 import { decodeImage, resizePixels } from '../data/decode.ts';
-import { type WeightFile, writeWeights } from '../interop/weights.ts';
+import { type Activation, type WeightFile, writeWeights } from '../interop/weights.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import { type PreprocessingName, preprocessings } from './preprocess.ts';
@@ -24,6 +24,8 @@ export interface ClassifierConfig {
   /** Edge in pixels to which images are resized. */
   readonly size: number;
   readonly preprocessing: PreprocessingName;
+  /** What makes probabilities of the logits: 'sigmoid' where an image may have many labels. Default 'softmax'. */
+  readonly activation?: Activation;
   /** Options that the network was built with, beside the number of classes. */
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -34,7 +36,7 @@ export interface Prediction {
   readonly index: number;
   /** Its name, or its index as text where the model has no labels. */
   readonly label: string;
-  /** In [0, 1]; the probabilities of all classes add up to 1. With `logits`, the logit. */
+  /** In [0, 1]; after a softmax, the probabilities of all classes add up to 1. With `logits`, the logit. */
   readonly probability: number;
 }
 
@@ -78,13 +80,25 @@ export class Classifier implements Disposable {
     return this.#config;
   }
 
-  /** Changes labels or image size, as training does when it learns them from the data. */
-  configure(changes: Partial<Pick<ClassifierConfig, 'labels' | 'size'>>): void {
+  /**
+   * Changes labels, image size or activation, as training does when it learns them from the data and the loss.
+   * @throws ArgumentError where the labels are not as many as the classes
+   */
+  configure(changes: Partial<Pick<ClassifierConfig, 'labels' | 'size' | 'activation'>>): void {
     const labels = changes.labels ?? this.#config.labels;
     if (labels !== undefined && labels.length !== this.#config.classes) {
       throw new ArgumentError(`classifier: ${this.#config.classes} classes, but ${labels.length} labels`);
     }
+    if (changes.activation !== undefined && changes.activation !== this.activation) {
+      this.#infer?.dispose(); // it computes the activation
+      this.#infer = undefined;
+    }
     this.#config = { ...this.#config, ...changes };
+  }
+
+  /** What makes probabilities of the logits. */
+  get activation(): Activation {
+    return this.#config.activation ?? 'softmax';
   }
 
   /** The backend that holds the weights: the one of {@link to}, else `auto`, opened at first use. */
@@ -224,7 +238,8 @@ export class Classifier implements Disposable {
     const { backend } = this;
     this.#infer ??= compile((input: Tensor, logits: boolean) => {
       const y = this.logits(input);
-      return logits ? y : ops.softmax(y);
+      if (logits) return y;
+      return this.activation === 'sigmoid' ? ops.sigmoid(y) : ops.softmax(y);
     });
     const infer = this.#infer;
     const output = scope(() => infer(tensor(images, shape, { backend }), options.logits === true));

@@ -84,6 +84,7 @@ export function fromWeightFile(
     ...option('dropout'),
     ...option('batchNormMomentum'),
   });
+  if (weights.activation !== undefined) model.configure({ activation: weights.activation });
   if (!isPreprocessingName(weights.preprocessing)) {
     throw new ArgumentError(`${where}unknown preprocessing ${JSON.stringify(weights.preprocessing)}`);
   }

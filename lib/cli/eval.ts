@@ -92,6 +92,7 @@ export function evalCommand(): Command {
       model.to(backend);
       const found = await evaluate(model, folder, {
         batchSize: flags.batch,
+        loss: model.activation,
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       });
       sayHowManySkipped(folder.skipped);

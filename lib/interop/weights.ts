@@ -8,6 +8,9 @@ import { type NormalizationRules, readKeras, writeKeras } from './kerasH5.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
 import { type StoredTensors, toFloat32, type WeightTensor } from './storedTensor.ts';
 
+/** What makes probabilities of logits: of one class per image, or of each class by itself. */
+export type Activation = 'softmax' | 'sigmoid';
+
 /** Weights and what is known of them. */
 export interface WeightFile {
   /** Whose layout they were read from. */
@@ -22,6 +25,8 @@ export interface WeightFile {
   readonly preprocessing: string;
   /** Edge of the images in pixels. */
   readonly size?: number;
+  /** What makes probabilities of the logits. Default: softmax. */
+  readonly activation?: Activation;
   /** Options that the network was built with, beside the number of classes; what JSON holds. */
   readonly options: Readonly<Record<string, unknown>>;
   /** Where they differ from those of the network by its name. */
@@ -136,6 +141,7 @@ interface Config {
   readonly labels?: readonly string[];
   readonly preprocessing: string;
   readonly size?: number;
+  readonly activation?: Activation;
   readonly options: Readonly<Record<string, unknown>>;
   readonly rules?: NormalizationRules;
 }
@@ -159,6 +165,7 @@ const fieldTests: Readonly<Record<keyof Config, (value: unknown) => boolean>> = 
     value === undefined || (Array.isArray(value) && value.every((x) => typeof x === 'string')),
   preprocessing: (value) => typeof value === 'string',
   size: (value) => value === undefined || isPositiveInteger(value),
+  activation: (value) => value === undefined || value === 'softmax' || value === 'sigmoid',
   options: isObject,
   rules: (value) =>
     value === undefined ||
@@ -222,8 +229,8 @@ function canonicalJson(value: unknown): string {
 
 /** The metadata of our files for these weights. */
 export function weightMetadata(weights: Omit<WeightFile, 'tensors'>): Map<string, string> {
-  const { arch, classes, labels, preprocessing, size, options, rules } = weights;
-  const config = canonicalJson({ arch, classes, labels, preprocessing, size, options, rules });
+  const { arch, classes, labels, preprocessing, size, activation, options, rules } = weights;
+  const config = canonicalJson({ arch, classes, labels, preprocessing, size, activation, options, rules });
   return new Map([
     ['format', formatName],
     ['version', formatVersion],

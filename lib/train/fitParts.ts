@@ -51,7 +51,9 @@ export function checkFit({ model, data, options }: FitParts): void {
     throw new ArgumentError('fit: resume needs out, the folder of the run');
   }
   if (model.network.trainableParameters().size === 0) {
-    throw new ArgumentError('fit: every layer of the model is frozen');
+    throw new ArgumentError(
+      'fit: nothing to train: every layer of the model is frozen, or not among the children() of its module',
+    );
   }
   const { classes } = model.config;
   for (const [name, set] of [

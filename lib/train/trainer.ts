@@ -42,7 +42,8 @@ export class Trainer implements Disposable {
 
   /**
    * Trains. Every call is a training of its own: it starts from the weights that the model has, with a fresh optimizer
-   * and average, unless it resumes a run. The model takes the data's class names, if it has none, and their image size.
+   * and average, unless it resumes a run. The model takes the data's class names, if it has none, and their image size,
+   * and gives probabilities as the loss sees them: by a softmax or a sigmoid.
    *
    * @param data a data set, or one's own batches; one iteration over them is an epoch
    * @returns what was recorded
@@ -52,6 +53,8 @@ export class Trainer implements Disposable {
     options.signal?.throwIfAborted();
     const backend = this.#open();
     if (isDataset(data)) this.#learnFrom(data);
+    const { loss } = this.settings;
+    if (loss !== this.model.activation) this.model.configure({ activation: loss });
     this.dispose();
     const { validation, epochs, steps, keep = 3, checkpointEvery } = options;
     const settings = this.#fitting(data, options);

@@ -8,6 +8,7 @@ import { NonFiniteLossError } from '../../lib/core/errors.ts';
 import { memory } from '../../lib/core/memory.ts';
 import { arrays } from '../../lib/data/arrays.ts';
 import type { Batch } from '../../lib/data/batch.ts';
+import { readWeights } from '../../lib/interop/weights.ts';
 import { adam, type OptimizerSpec, rmsprop, sgd } from '../../lib/optim/optimizer.ts';
 import { constant, exponentialDecay } from '../../lib/optim/schedule.ts';
 import type { FitOptions, TrainerOptions } from '../../lib/train/options.ts';
@@ -276,6 +277,14 @@ describe('Trainer', () => {
     const after = await trainer.evaluate(dataset);
     expect(after.map?.value).to.be.greaterThan(0.95);
     expect(after.loss).to.be.lessThan(before.loss);
+    // Probabilities are those of the loss from now on, also in a file of the weights.
+    const logits = await model.outputs({ data, shape }, { logits: true });
+    const probabilities = await model.outputs({ data, shape });
+    probabilities.forEach((p, i) => {
+      expect(p).to.be.closeTo(1 / (1 + Math.exp(-(logits[i] as number))), 1e-6);
+    });
+    await model.save(join(run, 'many.safetensors'));
+    expect((await readWeights(join(run, 'many.safetensors'))).activation).to.equal('sigmoid');
   });
 
   it('stops at a loss that is not finite and keeps the checkpoint before it', async () => {
