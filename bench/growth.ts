@@ -1,4 +1,5 @@
-// `npm run bench:growth`: how speed and memory grow with the batch and the size of the images; a table and a picture.
+// `npm run bench:growth`: how speed and memory grow with the batch and the size of the images; a table and a
+// picture.
 
 import { resolve } from 'node:path';
 import { Command } from 'commander';

@@ -1,4 +1,5 @@
-// `npm run bench:overhead`: what TypeScript costs around the native code, against the bars that it has to stay under.
+// `npm run bench:overhead`: what TypeScript costs around the native code, against the bars that it has to
+// stay under.
 
 import { resolve } from 'node:path';
 import { Command } from 'commander';

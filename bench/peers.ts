@@ -1,4 +1,5 @@
-// `npm run bench:peers`: this project and its peers in turn, in one run on one machine; one table with ratios.
+// `npm run bench:peers`: this project and its peers in turn, in one run on one machine; one table with
+// ratios.
 
 import { resolve } from 'node:path';
 import { Command } from 'commander';

@@ -1,5 +1,5 @@
-// Contenders in turn, round after round, so that what else the machine does meets all of them alike: only one computes at a
-// time, and the others' processes wait, warm.
+// Contenders in turn, round after round, so that what else the machine does meets all of them alike: only one
+// computes at a time, and the others' processes wait, warm.
 
 import { type Child, MissingError, startChild } from './child.ts';
 import type { Contender } from './contenders.ts';
@@ -11,7 +11,9 @@ export interface Rounds {
   readonly rounds: number;
   /** Steps counted in each turn. */
   readonly steps: number;
-  /** Steps before them in each turn, not counted: they bring back what others pushed out of caches and memory. */
+  /**
+   * Steps before them in each turn, not counted: they bring back what others pushed out of caches and memory.
+   */
   readonly settle: number;
 }
 
@@ -57,8 +59,9 @@ const oneLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' | ');
 
 /**
- * Measures contenders on one setting; the ratios are those of the first. Every process is started for this setting alone,
- * so its peak memory is the setting's. One that is not installed, or fails, is left out and said.
+ * Measures contenders on one setting; the ratios are those of the first. Every process is started for this
+ * setting alone, so its peak memory is the setting's. One that is not installed, or fails, is left out and
+ * said.
  * @throws Error if the first one fails
  */
 export async function alternate(

@@ -37,7 +37,10 @@ export class Child {
     this.#replies = replies;
   }
 
-  /** Runs steps in the process. @returns milliseconds of each @throws Error with the end of its stderr if it ends */
+  /**
+   * Runs steps in the process. @returns milliseconds of each @throws Error with the end of its stderr if it
+   * ends
+   */
   async run(steps: number): Promise<readonly number[]> {
     const request: Request = { run: steps };
     this.#process.stdin.write(`${JSON.stringify(request)}\n`);
@@ -59,7 +62,8 @@ export class Child {
   /** Processor time of all its threads so far, in seconds. */
   processorSeconds(): number {
     const stat = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8');
-    // After the name, which stands in parentheses and may hold anything: user and system time are fields 14 and 15.
+    // After the name, which stands in parentheses and may hold anything: user and system time are fields 14
+    // and 15.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
   }

@@ -43,7 +43,9 @@ export interface Omitted {
 export interface Trend {
   readonly mode: Mode;
   readonly size: number;
-  /** Time per image from batch 8 on: (slowest - fastest) / fastest. Undefined for fewer than two such batches. */
+  /**
+   * Time per image from batch 8 on: (slowest - fastest) / fastest. Undefined for fewer than two such batches.
+   */
   readonly timeSpread: number | undefined;
   /** Peak memory over the batch: bytes, and bytes per image. Undefined for fewer than three batches. */
   readonly memory: Line | undefined;
@@ -120,10 +122,8 @@ export async function measureGrowth(
         all.speeds.push(found.imagesPerSecond);
         all.peakBytes = Math.max(all.peakBytes, found.peakBytes);
         figures.set(batch, all);
-        const gigabytes = (found.peakBytes / 1e9).toFixed(2);
-        say(
-          `${where}: ${found.imagesPerSecond.toFixed(2)} images/s, ${gigabytes} GB (round ${round + 1} of ${rounds})`,
-        );
+        const [speed, gigabytes] = [found.imagesPerSecond.toFixed(2), (found.peakBytes / 1e9).toFixed(2)];
+        say(`${where}: ${speed} images/s, ${gigabytes} GB (round ${round + 1} of ${rounds})`);
       }
     }
   }

@@ -51,8 +51,8 @@ export function growthMarkdown(growth: Growth): string {
   const rows = growthRows(growth);
   const sentences = growthSentences(growth).map((sentence) => `- ${sentence}`);
   return [
-    'Images/s: medians over the rounds, each in a fresh process. Peak: most resident memory of the process (VmHWM); ' +
-      '`>`: left out, since it would need so much.',
+    'Images/s: medians over the rounds, each in a fresh process. Peak: most resident memory of the process ' +
+      '(VmHWM); `>`: left out, since it would need so much.',
     markdownTable(
       rows,
       (rows[0] ?? []).map((_, i) => i > 0),
@@ -100,7 +100,10 @@ export function growthSpec(points: readonly Point[]): TopLevelSpec {
   };
 }
 
-/** Draws the points as a PNG of twice the resolution of a screen. @returns the path, relative to the current folder */
+/**
+ * Draws the points as a PNG of twice the resolution of a screen. @returns the path, relative to the current
+ * folder
+ */
 export async function drawGrowth(points: readonly Point[], path: string): Promise<string> {
   const view = new View(parse(compile(growthSpec(points)).spec), { renderer: 'none' });
   const svg = await view.toSVG(2);

@@ -52,8 +52,16 @@ export const circumstances = (script: string): Circumstances => {
 
 /** Circumstances as a line of text. */
 export const showCircumstances = (c: Circumstances): string =>
-  `${c.date.slice(0, 16).replace('T', ' ')} UTC, ${c.processor}, ${c.cores} cores, ${(c.memoryBytes / 2 ** 30).toFixed(0)} GiB, ` +
-  `${c.system}, Node ${c.node.slice(1)}, commit ${c.commit || 'unknown'}, load before ${c.load.toFixed(1)}`;
+  [
+    `${c.date.slice(0, 16).replace('T', ' ')} UTC`,
+    c.processor,
+    `${c.cores} cores`,
+    `${(c.memoryBytes / 2 ** 30).toFixed(0)} GiB`,
+    c.system,
+    `Node ${c.node.slice(1)}`,
+    `commit ${c.commit || 'unknown'}`,
+    `load before ${c.load.toFixed(1)}`,
+  ].join(', ');
 
 /** Bytes of memory that a new process could have without swapping. */
 export function availableBytes(): number {

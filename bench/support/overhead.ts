@@ -29,9 +29,13 @@ function timed<T>(call: () => T): [milliseconds: number, result: T] {
   return [performance.now() - start, result];
 }
 
-/** Processor time of this thread so far, in milliseconds: other programs do not lengthen it as they do times of the clock. */
+/**
+ * Processor time of this thread so far, in milliseconds: other programs do not lengthen it as they do times
+ * of the clock.
+ */
 function processorTime(): number {
-  // Nanoseconds on a processor come first. The kernel adds to it at its ticks only, so short differences mean nothing.
+  // Nanoseconds on a processor come first. The kernel adds to it at its ticks only, so short differences mean
+  // nothing.
   const [running = ''] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ');
   return Number(running) / 1e6;
 }
@@ -87,7 +91,10 @@ export interface CompileTime {
   readonly check: number;
   /** Native: what is supported, and preparing the program. */
   readonly native: number;
-  /** Not in the total: by how much the first run takes longer than later ones. Native code prepares some things then. */
+  /**
+   * Not in the total: by how much the first run takes longer than later ones. Native code prepares some
+   * things then.
+   */
   readonly firstRun: number;
   readonly instructions: number;
   readonly arenaBytes: number;
@@ -101,7 +108,10 @@ export interface StepTime {
   readonly native: Spread;
   /** The whole step, until its loss could be read. */
   readonly step: Spread;
-  /** Processor time of the JavaScript thread per step, with everything: native calls, promises, garbage collection. */
+  /**
+   * Processor time of the JavaScript thread per step, with everything: native calls, promises, garbage
+   * collection.
+   */
   readonly processor: number;
 }
 

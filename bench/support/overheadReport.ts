@@ -53,7 +53,8 @@ export const overheadText = (found: Overhead): string =>
 /** For bench/results. */
 export const overheadMarkdown = (found: Overhead): string =>
   [
-    'Medians; processor times are means. JavaScript of a step: time in `TrainingStep.run` less that of its calls to the backend.',
+    'Medians; processor times are means. JavaScript of a step: time in `TrainingStep.run` less that of its ' +
+      'calls to the backend.',
     markdownTable(overheadRows(found), [false, true]),
     programLine(found.compile),
   ].join('\n\n');

@@ -28,7 +28,9 @@ export function comparisonRows(comparisons: readonly Comparison[]): Rows {
   return [head, ...body];
 }
 
-/** For each setting: the first contender against the fastest other one, who was left out, and who disturbed. */
+/**
+ * For each setting: the first contender against the fastest other one, who was left out, and who disturbed.
+ */
 export function conclusions(comparisons: readonly Comparison[]): string[] {
   return comparisons.flatMap(({ setting, measured, leftOut }) => {
     const where = `${setting.mode}, batch ${setting.batch}, ${setting.size} pixels, ${setting.threads} threads`;
@@ -62,8 +64,9 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
     comparisons.flatMap(({ measured }) => measured.map(({ name, description }) => [name, description])),
   );
   return [
-    'Contenders take turns; images/s are medians over the rounds. Ratio: images/s of the first over this one, median of the ' +
-      'ratios of the rounds. Peak: most resident memory of a process of this setting alone (VmHWM); memory ratio: the first over this one.',
+    'Contenders take turns; images/s are medians over the rounds. Ratio: images/s of the first over this one, ' +
+      'median of the ratios of the rounds. Peak: most resident memory of a process of this setting alone ' +
+      '(VmHWM); memory ratio: the first over this one.',
     markdownTable(rows, aligned),
     conclusions(comparisons)
       .map((line) => `- ${line}`)

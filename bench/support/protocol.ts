@@ -1,7 +1,10 @@
-// What a benchmark and the processes that it measures say to each other: one JSON object a line, over stdin and stdout.
-// scripts/peers/bench_protocol.py is the same in Python.
+// What a benchmark and the processes that it measures say to each other: one JSON object a line, over stdin
+// and stdout. scripts/peers/bench_protocol.py is the same in Python.
 
-/** What is computed. `train`: forward, loss, backward, SGD with momentum and weight decay; `infer`: forward and softmax. */
+/**
+ * What is computed. `train`: forward, loss, backward, SGD with momentum and weight decay; `infer`: forward
+ * and softmax.
+ */
 export type Mode = 'train' | 'infer';
 
 export const modes = ['train', 'infer'] as const satisfies readonly Mode[];

@@ -17,7 +17,10 @@ export function markdownTable([head = [], ...body]: Rows, right: readonly boolea
   return [line(head), line(rule), ...body.map(line)].join('\n');
 }
 
-/** Writes figures as JSON, with where and when they were found. @returns the path, relative to the current folder */
+/**
+ * Writes figures as JSON, with where and when they were found. @returns the path, relative to the current
+ * folder
+ */
 export function writeJson(path: string, at: Circumstances, found: object): string {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify({ ...at, ...found }, null, 2)}\n`);

@@ -20,7 +20,10 @@ export const spread = (values: readonly number[]): Spread => ({
   max: Math.max(...values),
 });
 
-/** y = intercept + slope x by least squares, and the largest distance of a point from it, as a share of the point's y. */
+/**
+ * y = intercept + slope x by least squares, and the largest distance of a point from it, as a share of the
+ * point's y.
+ */
 export interface Line {
   readonly intercept: number;
   readonly slope: number;

@@ -1,6 +1,6 @@
-# The Python side of the benchmarks' protocol: flags, a loop that runs steps when told, and one JSON object a line.
-"""Twin of bench/support/protocol.ts. A peer's script says `serve(prepare)`, where `prepare(options)` imports what it
-needs, builds the model and returns (versions, step); `step()` runs one step and waits for its result."""
+# The Python side of the benchmarks' protocol: flags, a loop that runs steps when told, a JSON object a line.
+"""Twin of bench/support/protocol.ts. A peer's script says `serve(prepare)`, where `prepare(options)` imports
+what it needs, builds the model and returns (versions, step); `step()` runs one step and waits for its result."""
 
 import argparse
 import ctypes
@@ -42,7 +42,7 @@ def serve(prepare, **more):
     try:
         versions, step = prepare(options)
     except ImportError as error:
-        say(missing=f'{sys.executable} cannot import it: {error}')
+        say(missing=f'its Python packages are not all installed: {error}')
         return
 
     def run(steps):

@@ -1,4 +1,4 @@
-# Benchmark peer: PyTorch, eager or compiled, channels last, with timm's Xception (legacy_xception, as in the paper).
+# Benchmark peer: PyTorch, eager or compiled, channels last, with timm's Xception as in the paper.
 """python scripts/peers/bench_torch.py --mode train|infer --batch N --size S --threads T --warmup W [--compile]"""
 
 import importlib.util

@@ -1,5 +1,5 @@
-// How speed and memory grow: the points that are measured or left out, what is said of them, and the picture. The figures
-// are made up.
+// How speed and memory grow: the points that are measured or left out, what is said of them, and the picture.
+// The figures are made up.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// The comparison with peers: that contenders take turns, and what is made of their times. The peers are fakes.
+// The comparison with peers: that contenders take turns, and what is made of their times. The peers are
+// fakes.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
