@@ -29,6 +29,7 @@ export interface BackendMemory {
   readonly peak: number;
 }
 
+/** A device as the core sees it: memory, programs, and the order of work. Made by `openDevice`. */
 export interface Backend {
   /** `reference`, `cpu`, `cudasim`, `cuda:0`. */
   readonly name: string;

@@ -62,12 +62,18 @@ export interface PredictOptions extends DeviceOptions {
   readonly device?: string;
 }
 
+/**
+ * A network with its labels, image size, preprocessing and activation. Made by {@link xception}, {@link createClassifier}
+ * and {@link loadModel}, or by hand around a module of one's own that maps float32 images [n, height, width, 3] to logits
+ * [n, classes]. Owns the network: `dispose` (or `using`) frees its tensors.
+ */
 export class Classifier implements Disposable {
   readonly network: Module;
   #config: ClassifierConfig;
   #backend: Backend | undefined;
   #infer: Compiled<[Tensor, boolean], Tensor> | undefined;
 
+  /** @throws ArgumentError where the labels are not as many as the classes */
   constructor(network: Module, config: ClassifierConfig) {
     if (config.labels !== undefined && config.labels.length !== config.classes) {
       throw new ArgumentError(`classifier: ${config.classes} classes, but ${config.labels.length} labels`);

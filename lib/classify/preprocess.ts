@@ -12,11 +12,13 @@ export interface Preprocessing {
 
 const same = (value: number) => [value, value, value] as const;
 
+/** The rules by name; the name is kept in files of weights. */
 export const preprocessings = {
   /** To [-1, 1], as `keras.applications.xception.preprocess_input`. */
   keras: { scale: same(1 / 127.5), shift: same(-1), resize: 'stretch' },
 } as const satisfies Record<string, Preprocessing>;
 
+/** Name of a rule in {@link preprocessings}. */
 export type PreprocessingName = keyof typeof preprocessings;
 
 export const isPreprocessingName = (name: string): name is PreprocessingName => name in preprocessings;

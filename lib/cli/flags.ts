@@ -99,8 +99,12 @@ export function withModelFlags(command: Command): Command {
         architectureNames,
       ),
     )
-    .option('--classes <n>', 'number of classes', integer(1))
-    .option('--size <pixels>', 'edge of the images', integer(1));
+    .option('--classes <n>', 'number of classes (default: what the data or the weights say)', integer(1))
+    .option(
+      '--size <pixels>',
+      "edge of the images (default: what the weights or the run say, else the network's)",
+      integer(1),
+    );
 }
 
 /** Refuses a size that the network cannot take. */

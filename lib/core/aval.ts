@@ -3,6 +3,7 @@
 import { bytesPerElement, type DType, isFloating } from './dtype.ts';
 import { ShapeError } from './errors.ts';
 
+/** Extents, outermost first: images are [n, height, width, channels]. */
 export type Shape = readonly number[];
 
 /** Shape and type of a tensor. Layout is NHWC, row-major and dense. */

@@ -37,6 +37,7 @@ export interface WeightFile {
   readonly file?: string;
 }
 
+/** Options of {@link readWeights}. */
 export interface ReadWeightsOptions {
   /** The weights themselves, also where there is a Polyak average. Default false. */
   readonly raw?: boolean;
@@ -135,16 +136,7 @@ async function readCheckpoint(folder: string, options: ReadWeightsOptions): Prom
 }
 
 /** What `__metadata__.config` of our files holds. */
-interface Config {
-  readonly arch: string;
-  readonly classes?: number;
-  readonly labels?: readonly string[];
-  readonly preprocessing: string;
-  readonly size?: number;
-  readonly activation?: Activation;
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly rules?: NormalizationRules;
-}
+type Config = Omit<WeightFile, 'source' | 'tensors' | 'file'>;
 
 const formatName = 'depthwise';
 const formatVersion = '1';

@@ -30,6 +30,7 @@ export const architectures = {
 
 export type ArchitectureName = keyof typeof architectures;
 
+/** Names that {@link architecture} knows. */
 export const architectureNames = Object.keys(architectures) as readonly ArchitectureName[];
 
 /** The entry of a network. Throws ArgumentError that lists the known names. */

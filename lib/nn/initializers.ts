@@ -16,7 +16,9 @@ export function keyFor(seed: number, name: string): RandomKey {
   return [seed >>> 0, hash];
 }
 
+/** All 0. */
 export const zeros: Initializer = (shape) => new Float32Array(sizeOf(shape));
+/** All 1. */
 export const ones: Initializer = (shape) => new Float32Array(sizeOf(shape)).fill(1);
 
 /** Calls `use` with uniform numbers in (0, 1), four at a time. */

@@ -191,9 +191,13 @@ export class Lambda extends Module {
   }
 }
 
+/** max(x, 0), elementwise; any shape. */
 export const relu = (): Module => new Lambda('relu', ops.relu);
+/** x where positive, else e^x - 1, elementwise; any shape. */
 export const elu = (): Module => new Lambda('elu', (x) => ops.elu(x));
+/** Mean over the image: [n, h, w, c] to [n, c]. */
 export const globalAvgPool = (): Module => new Lambda('globalAvgPool', ops.globalAvgPool);
+/** Largest value of each window: [n, h, w, c] to [n, h', w', c]. */
 export const maxPool = (kernel: Pair, stride: Pair, padding: Padding): Module =>
   new Lambda('maxPool', (x) => ops.maxPool(x, { kernel, stride, padding }));
 

@@ -17,6 +17,7 @@ export interface Progress {
 /** The learning rate of the step about to be taken. */
 export type Schedule = (at: Progress) => number;
 
+/** The same rate at every step. */
 export const constant =
   (rate: number): Schedule =>
   () =>

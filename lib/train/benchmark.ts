@@ -15,6 +15,7 @@ import { ops } from '../ops/index.ts';
 import { createOptimizer, sgd } from '../optim/optimizer.ts';
 import { TrainingStep } from './step.ts';
 
+/** `train`: whole steps; `infer`: forward passes; `load`: the input pipeline alone. */
 export type BenchmarkMode = 'train' | 'infer' | 'load';
 
 /** What to measure. */

@@ -37,6 +37,7 @@ export interface EpochRecord {
   readonly data_wait: number;
 }
 
+/** A line of metrics.jsonl. */
 export type MetricsLine = StepRecord | EpochRecord;
 
 /** The file, open for appending. Lines are written in order, without blocking. */
