@@ -4,6 +4,7 @@
 //
 //   runtime_stress <libdepthwise_fake.so>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <random>
 #include <thread>
@@ -86,6 +87,40 @@ Result stress(const std::string& path, unsigned seed) {
   return result;
 }
 
+// Queues bursts with pauses about as long as the stream thread looks out for work, so that it is found polling,
+// falling asleep and sleeping; more tasks at once than the queue holds; and ends with work queued.
+Result bursts(const std::string& path, unsigned seed) {
+  std::mt19937 random(seed);
+  Result result;
+  for (int round = 0; round < 20; round += 1) {
+    Device device(path, {});
+    const auto handle = [](double number) { return static_cast<uint64_t>(number); };
+    const uint64_t x = handle(device.allocate(4)), y = handle(device.allocate(4));
+    const uint64_t increment = handle(device.prepare(
+        {1, 3, 2, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 2, DW_OP_add, 2, 1, 0, 0, 1, 2}));
+    const float one = 1, zero = 0;
+    device.write(x, &zero, 4);
+    device.write(y, &one, 4);
+    float expected = 0;
+    for (int burst = 0; burst < 50; burst += 1) {
+      const size_t length = burst == 25 ? dw::Stream::kMaxTasks + 100 : random() % 5;
+      for (size_t i = 0; i < length; i += 1) device.run(increment, {x, y}, {x});
+      expected += static_cast<float>(length);
+      const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 120);
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      if (random() % 4 == 0) device.finish();
+      if (random() % 4 != 0) continue;
+      float value = -1;
+      device.readBlocking(x, &value, 4);
+      result.checked += 1;
+      if (value != expected) result.wrong += 1;
+    }
+    for (int i = 0; i < 100; i += 1) device.run(increment, {x, y}, {x});
+  }
+  return result;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -93,11 +128,16 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "usage: runtime_stress <libdepthwise_fake.so>\n");
     return 2;
   }
-  Result results[2];
+  Result results[3];
   std::thread other([&] { results[1] = stress(arguments[1], 2); });
   results[0] = stress(arguments[1], 1);
   other.join();
-  const int checked = results[0].checked + results[1].checked, wrong = results[0].wrong + results[1].wrong;
+  results[2] = bursts(arguments[1], 3);
+  int checked = 0, wrong = 0;
+  for (const Result& result : results) {
+    checked += result.checked;
+    wrong += result.wrong;
+  }
   std::printf("runtime stress: %d values checked, %d wrong\n", checked, wrong);
   return wrong == 0 && checked > 1000 ? 0 : 1;
 }

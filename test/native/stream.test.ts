@@ -1,6 +1,8 @@
 // The stream: order, failures and where they come out, and a JavaScript thread that is never held up.
 
+import { readdirSync, readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { addon, codeOf, download, payload, single, upload, withFake } from './support.ts';
 
@@ -229,4 +231,39 @@ describe('native stream', () => {
       for (let i = 0; i < 5; i += 1) addon.write(device, y, chunk);
       expect(performance.now() - started).to.be.above(150);
     }));
+
+  it('holds a loop that queues more runs than may wait, and loses none', () =>
+    withFake((device) => {
+      const slow = addon.prepare(device, single('square', 1, 1, [50]));
+      const add = addon.prepare(device, single('add', 2, 1));
+      const [x, y, one] = [upload(device, [1]), upload(device, [0]), upload(device, [1])];
+      addon.run(device, slow, [x], [x]);
+      const started = performance.now();
+      for (let i = 0; i < 10_000; i += 1) addon.run(device, add, [y, one], [y]);
+      expect(performance.now() - started).to.be.above(40);
+      expect(download(device, y, 1)).to.deep.equal([10_000]);
+    }));
+
+  it('takes no processor time while nothing is queued', () =>
+    withFake(async (device) => {
+      const x = upload(device, [1]);
+      addon.syncBlocking(device);
+      await pause(20); // the thread looks out for more work, and falls asleep
+      const before = processorTime('dw-fake');
+      expect(before).to.be.above(0);
+      await pause(200);
+      expect(processorTime('dw-fake') - before).to.equal(0);
+      expect(download(device, x, 1)).to.deep.equal([1]);
+    }));
 });
+
+/** Nanoseconds on a processor of this process' threads of that name, as far as the kernel has counted them. */
+function processorTime(name: string): number {
+  let sum = 0;
+  for (const thread of readdirSync('/proc/self/task')) {
+    const folder = `/proc/self/task/${thread}`;
+    if (readFileSync(`${folder}/comm`, 'utf8').trim() !== name) continue;
+    sum += Number(readFileSync(`${folder}/schedstat`, 'utf8').split(' ')[0]);
+  }
+  return sum;
+}
