@@ -29,7 +29,10 @@ await runMain('bench:overhead', async () => {
   const backend = openDevice('cpu', { threads: flags.threads });
   setDefaultBackend(backend);
   try {
-    const eager = await measureEager(backend);
+    const eager = {
+      package: await measureEager('package', flags.threads),
+      sources: await measureEager('sources', flags.threads),
+    };
     const { size, batch, steps, threads } = flags;
     const found = { size, batch, steps, threads, eager, ...(await measureStep(backend, flags)) };
     print(overheadText(found));

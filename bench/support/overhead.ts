@@ -1,8 +1,10 @@
 // What TypeScript costs around the native code: per compiled step, per eager op, and to compile.
 
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
 import type { Backend } from '../../lib/backend/backend.ts';
-import { byteLength } from '../../lib/core/aval.ts';
 import { planMemory } from '../../lib/core/passes/memoryPlan.ts';
 import { optimize } from '../../lib/core/passes/pipeline.ts';
 import { checkProgram } from '../../lib/core/program.ts';
@@ -11,12 +13,8 @@ import {
   compile,
   createClassifier,
   createOptimizer,
-  ops,
   type Program,
-  scope,
   sgd,
-  type Tensor,
-  tensor,
 } from '../../lib/index.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
 import { median, type Spread, spread } from './statistics.ts';
@@ -189,56 +187,23 @@ function measurePasses({ values, inputs, outputs, instructions }: Program, backe
 /** Time to queue an eager op, in microseconds of the JavaScript thread. */
 export interface EagerTime {
   readonly op: string;
-  /** The call alone, native part included. */
+  /** The call alone, native part included. Median over rows of calls. */
   readonly queue: number;
   /** With the disposal of what it returned. */
   readonly whole: number;
-  /** Of that, what the thread spent on a processor; less where others kept it waiting. */
+  /** Of that, what the thread spent on a processor, and what little comes between the rows; a mean. */
   readonly processor: number;
 }
 
-/** Ops queued before the device is waited for: far fewer than would fill its queue or the memory. */
-const row = 200;
-const repeats = 200;
+const root = resolve(import.meta.dirname, '../..');
 
-/** Queues small eager ops and times the calls, not their work. Medians over repeats. */
-export async function measureEager(backend: Backend): Promise<EagerTime[]> {
-  const ones = (...shape: number[]) => {
-    const a = { shape, dtype: 'f32' as const };
-    return tensor(new Float32Array(byteLength(a) / 4).fill(1), shape, { backend });
-  };
-  const x = ones(1, 4, 4, 8);
-  const kernel = ones(8, 3, 3, 1);
-  const cases: [op: string, call: () => Tensor][] = [
-    ['add', () => ops.add(x, x)],
-    ['relu', () => ops.relu(x)],
-    ['conv2d, depthwise', () => ops.conv2d(x, kernel, { groups: 8, padding: 'same' })],
-  ];
-  const found: EagerTime[] = [];
-  for (const [op, call] of cases) {
-    const times: { queue: number; whole: number }[] = [];
-    const before = processorTime();
-    for (let repeat = 0; repeat < repeats; repeat++) {
-      let queue = 0;
-      const [whole] = timed(() =>
-        scope(() => {
-          [queue] = timed(() => {
-            for (let i = 0; i < row; i++) call();
-          });
-        }),
-      );
-      await backend.sync();
-      times.push({ queue: (1000 * queue) / row, whole: (1000 * whole) / row });
-    }
-    const processor = (1000 * (processorTime() - before)) / (row * repeats);
-    found.push({
-      op,
-      processor,
-      queue: median(times.map(({ queue }) => queue)),
-      whole: median(times.map(({ whole }) => whole)),
-    });
-  }
-  x.dispose();
-  kernel.dispose();
-  return found;
+/**
+ * What eager ops cost, in a process of their own: of the sources, or of the package as it is built, without a
+ * loader between it and Node.
+ */
+export async function measureEager(of: 'sources' | 'package', threads: number): Promise<EagerTime[]> {
+  const script = resolve(import.meta.dirname, 'eagerOps.mjs');
+  const args = of === 'sources' ? ['--import', 'tsx', script, 'lib/index.ts'] : [script, 'dist/index.js'];
+  const { stdout } = await promisify(execFile)(process.execPath, [...args, String(threads)], { cwd: root });
+  return JSON.parse(stdout) as EagerTime[];
 }

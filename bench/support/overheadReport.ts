@@ -6,7 +6,8 @@ import { markdownTable, type Rows } from './results.ts';
 
 /** What was measured. */
 export interface Overhead {
-  readonly eager: readonly EagerTime[];
+  /** By what was run: the package as it is built, or the sources through a loader. */
+  readonly eager: Readonly<Record<'package' | 'sources', readonly EagerTime[]>>;
   readonly compile: CompileTime;
   readonly step: StepTime;
 }
@@ -28,11 +29,13 @@ export function overheadRows({ eager, compile, step }: Overhead): Rows {
     row('compiled step: calls of native code', step.native.median, 'ms'),
     row('compiled step: processor time of the thread', step.processor, 'ms'),
     row('compiled step: whole', step.step.median, 'ms'),
-    ...eager.flatMap(({ op, queue, whole, processor }) => [
-      row(`eager ${op}: queue`, queue, 'µs', bars.eager),
-      row(`eager ${op}: queue and dispose`, whole, 'µs'),
-      row(`eager ${op}: processor time of the thread`, processor, 'µs'),
-    ]),
+    ...(['package', 'sources'] as const).flatMap((of) =>
+      eager[of].flatMap(({ op, queue, whole, processor }) => [
+        row(`eager ${op}, ${of}: queue`, queue, 'µs', bars.eager),
+        row(`eager ${op}, ${of}: queue and dispose`, whole, 'µs'),
+        row(`eager ${op}, ${of}: processor time of the thread`, processor, 'µs'),
+      ]),
+    ),
     row('compile: trace', compile.trace, 'ms'),
     row('compile: passes', compile.passes, 'ms'),
     row('compile: memory plan', compile.plan, 'ms'),

@@ -19,16 +19,20 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): T
     );
   }
   for (const input of inputs) input.assertUsable(op.name);
-  const outputAvals = op.infer(
-    inputs.map((input) => input.aval),
-    attributes,
-  );
   const anyOp = op as AnyOp;
   const trace = currentTrace();
   const outputs =
     trace === undefined
-      ? dispatch(anyOp, inputs, attributes, outputAvals)
-      : trace.record(anyOp, inputs, attributes, outputAvals);
+      ? dispatch(anyOp, inputs, attributes)
+      : trace.record(
+          anyOp,
+          inputs,
+          attributes,
+          op.infer(
+            inputs.map((input) => input.aval),
+            attributes,
+          ),
+        );
   noteOnTapes(anyOp, attributes, inputs, outputs);
   return outputs;
 }
