@@ -60,6 +60,8 @@ export interface PredictOptions extends DeviceOptions {
   readonly batchSize?: number;
   /** Where to compute; default: where the model is, else `auto`. */
   readonly device?: string;
+  /** 'compiled': the network is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
+  readonly mode?: 'compiled' | 'eager';
 }
 
 /**
@@ -142,7 +144,7 @@ export class Classifier implements Disposable {
 
   /**
    * Classifies images: paths, file contents and pixels in any mixture, or one array of images.
-   * Compiled at the first call for a batch size; waits without blocking the JavaScript thread.
+   * Compiled at the first call for a batch size, unless `mode` is 'eager'; waits without blocking the JavaScript thread.
    * @returns per image its classes, best first
    * @throws DataError naming the file that cannot be read
    */
@@ -234,7 +236,7 @@ export class Classifier implements Disposable {
     return resizePixels(input.data, [1, input.height, input.width, 3], target);
   }
 
-  /** Runs the compiled network on one batch. */
+  /** Runs the network on one batch. */
   async #run(
     images: Uint8Array | Float32Array,
     shape: readonly number[],
@@ -242,12 +244,13 @@ export class Classifier implements Disposable {
   ): Promise<Float32Array> {
     if (options.device !== undefined) this.to(openDevice(options.device, options));
     const { backend } = this;
-    this.#infer ??= compile((input: Tensor, logits: boolean) => {
+    const eager = (input: Tensor, logits: boolean) => {
       const y = this.logits(input);
       if (logits) return y;
       return this.activation === 'sigmoid' ? ops.sigmoid(y) : ops.softmax(y);
-    });
-    const infer = this.#infer;
+    };
+    if (options.mode !== 'eager') this.#infer ??= compile(eager);
+    const infer = options.mode === 'eager' ? eager : (this.#infer as Compiled<[Tensor, boolean], Tensor>);
     const output = scope(() => infer(tensor(images, shape, { backend }), options.logits === true));
     try {
       return (await output.data()) as Float32Array;

@@ -11,12 +11,21 @@ import {
   imageFolder,
   preprocessings,
 } from '../index.ts';
-import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
+import {
+  type CommonFlags,
+  integer,
+  type ModeFlags,
+  modeOf,
+  openFlagged,
+  withCommonFlags,
+  withModeFlags,
+  withModelFlags,
+} from './flags.ts';
 import { isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
 import { count, percent, print, table } from './output.ts';
 import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
 
-interface EvalFlags extends CommonFlags, WeightFlags {
+interface EvalFlags extends CommonFlags, ModeFlags, WeightFlags {
   readonly batch: number;
   readonly workers?: number;
 }
@@ -80,7 +89,7 @@ function printEvaluation(found: Evaluation): void {
 }
 
 export function evalCommand(): Command {
-  return withCommonFlags(withWeightFlags(withModelFlags(new Command('eval'))))
+  return withCommonFlags(withModeFlags(withWeightFlags(withModelFlags(new Command('eval')))))
     .description('top-1, top-5, loss, per-class table, confusion matrix')
     .argument('<data>', 'a folder per class, or a folder that has validation/')
     .option('--batch <n>', 'images at a time', integer(1), 32)
@@ -93,6 +102,7 @@ export function evalCommand(): Command {
       const found = await evaluate(model, folder, {
         batchSize: flags.batch,
         loss: model.activation,
+        mode: modeOf(flags),
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       });
       sayHowManySkipped(folder.skipped);

@@ -85,6 +85,17 @@ export function withCommonFlags(command: Command): Command {
     .option('--json', 'JSON lines on stdout and nothing else', false);
 }
 
+/** `--eager`, of the commands that run a network. */
+export interface ModeFlags {
+  readonly eager: boolean;
+}
+
+export const withModeFlags = (command: Command): Command =>
+  command.option('--eager', 'op by op in place of one compiled program: slower, for looking inside', false);
+
+/** The mode of the flags. */
+export const modeOf = ({ eager }: ModeFlags): 'compiled' | 'eager' => (eager ? 'eager' : 'compiled');
+
 /** `--arch`, `--classes` and `--size`, checked against each other. */
 export interface ModelFlags {
   readonly arch?: string;

@@ -4,11 +4,20 @@ import { Command } from 'commander';
 import { bestOf, type Classifier, decodeImage, type Prediction, preprocessings, writeNpy } from '../index.ts';
 import { readImages } from './arrayFiles.ts';
 import { PartialFailure, UsageError } from './failure.ts';
-import { type CommonFlags, integer, openFlagged, withCommonFlags, withModelFlags } from './flags.ts';
+import {
+  type CommonFlags,
+  integer,
+  type ModeFlags,
+  modeOf,
+  openFlagged,
+  withCommonFlags,
+  withModeFlags,
+  withModelFlags,
+} from './flags.ts';
 import { count, print, say } from './output.ts';
 import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
 
-interface PredictFlags extends CommonFlags, WeightFlags {
+interface PredictFlags extends CommonFlags, ModeFlags, WeightFlags {
   readonly top: number;
   readonly input?: string;
   readonly output?: string;
@@ -17,7 +26,7 @@ interface PredictFlags extends CommonFlags, WeightFlags {
 }
 
 export function predictCommand(): Command {
-  return withCommonFlags(withWeightFlags(withModelFlags(new Command('predict'))))
+  return withCommonFlags(withModeFlags(withWeightFlags(withModelFlags(new Command('predict')))))
     .description('classify image files, or an array of images')
     .argument('[images...]', 'JPEG, PNG or WebP files')
     .option('--top <k>', 'how many classes', integer(1), 5)
@@ -48,11 +57,15 @@ async function predictArray(
   model: Classifier,
   input: string,
   output: string,
-  { logits, batch, json }: PredictFlags,
+  flags: PredictFlags,
 ): Promise<void> {
+  const { logits, batch, json } = flags;
   const { data, shape } = await readImages(input);
   const [n = 0, height = 0, width = 0] = shape;
-  const results = await model.outputs({ data, shape: [n, height, width, 3] }, { logits, batchSize: batch });
+  const results = await model.outputs(
+    { data, shape: [n, height, width, 3] },
+    { logits, batchSize: batch, mode: modeOf(flags) },
+  );
   const { classes } = model.config;
   await writeNpy(output, { dtype: 'f32', shape: [n, classes], data: results });
   const line = `${output}: ${logits ? 'logits' : 'probabilities'} of ${count(n, 'image')}, ${classes} classes`;
@@ -85,7 +98,7 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
     if (readable.length === 0) continue;
     const outputs = await model.outputs(
       { data: pixels.subarray(0, readable.length * stride), shape: [readable.length, size, size, 3] },
-      { logits: flags.logits, batchSize: flags.batch },
+      { logits: flags.logits, batchSize: flags.batch, mode: modeOf(flags) },
     );
     readable.forEach((file, i) => {
       const row = outputs.subarray(i * classes, (i + 1) * classes);

@@ -23,9 +23,12 @@ import {
   type CommonFlags,
   checkSize,
   integer,
+  type ModeFlags,
   type ModelFlags,
+  modeOf,
   openFlagged,
   withCommonFlags,
+  withModeFlags,
   withModelFlags,
 } from './flags.ts';
 import { sayHowManySkipped } from './folders.ts';
@@ -35,7 +38,7 @@ import { learningRateOf, optimizerOf, type RecipeFlags, scheduleOf, withRecipeFl
 import { openTrainingData } from './trainingData.ts';
 import { readFlagged } from './weights.ts';
 
-interface TrainFlags extends CommonFlags, ModelFlags, RecipeFlags {
+interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
@@ -84,7 +87,7 @@ const remembered = [
 ] as const satisfies readonly (keyof TrainFlags)[];
 
 export function trainCommand(): Command {
-  return withCommonFlags(withRecipeFlags(withModelFlags(new Command('train'))))
+  return withCommonFlags(withModeFlags(withRecipeFlags(withModelFlags(new Command('train')))))
     .description('train a classifier')
     .argument('[data]', 'folder with train/ and validation/, each with a folder per class')
     .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
@@ -244,6 +247,7 @@ async function train(given: string | undefined, givenFlags: TrainFlags, command:
       seed,
       batchSize: flags.batch,
       shuffle: flags.shuffle,
+      mode: modeOf(flags),
       logEvery: flags.logEvery,
       ...(threads === undefined ? {} : { threads }),
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),

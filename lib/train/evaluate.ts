@@ -59,6 +59,8 @@ export interface EvaluateOptions {
   readonly loss?: LossKind;
   /** Images decoded at the same time; default: by the number of processors. */
   readonly workers?: number;
+  /** 'compiled': the network is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
+  readonly mode?: 'compiled' | 'eager';
   /** Ends the evaluation with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Called with each batch's logits, [n, classes], before they are counted. */
@@ -228,16 +230,15 @@ export class Tally {
   }
 }
 
-/** Runs a classifier's forward pass on batches of one size, padding the last. One compiled program. */
+/** Runs a classifier's forward pass on batches of one size, padding the last: one compiled program, or op by op. */
 export class Predictor implements Disposable {
   readonly #model: Classifier;
-  readonly #forward: Compiled<[Tensor], Tensor>;
+  readonly #forward: Compiled<[Tensor], Tensor> | ((images: Tensor) => Tensor);
 
-  constructor(model: Classifier) {
+  constructor(model: Classifier, mode: 'compiled' | 'eager' = 'compiled') {
     this.#model = model;
-    this.#forward = compile((images: Tensor) =>
-      model.logits(images, new ForwardContext({ training: false })),
-    );
+    const forward = (images: Tensor) => model.logits(images, new ForwardContext({ training: false }));
+    this.#forward = mode === 'compiled' ? compile(forward) : forward;
   }
 
   /**
@@ -270,7 +271,7 @@ export class Predictor implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#forward.dispose();
+    if (Symbol.dispose in this.#forward) this.#forward.dispose();
   }
 }
 
@@ -284,7 +285,7 @@ export async function evaluate(
   data: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { loss = 'softmax', workers, signal, onBatch } = options;
+  const { loss = 'softmax', workers, mode, signal, onBatch } = options;
   const batchSize = Math.min(options.batchSize ?? 32, Math.max(1, data.length));
   if (data.classes.length !== model.config.classes) {
     throw new DataError(
@@ -292,7 +293,7 @@ export async function evaluate(
     );
   }
   const tally = new Tally(data.classes, loss);
-  using predictor = new Predictor(model);
+  using predictor = new Predictor(model, mode);
   const batches = data.batches({
     batchSize,
     augment: 'none',

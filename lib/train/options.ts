@@ -50,7 +50,10 @@ export interface TrainerOptions {
   readonly shuffle?: boolean;
   /** Images decoded at the same time. Default: by the number of processors. Changes no result. */
   readonly workers?: number;
-  /** 'compiled': a step is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
+  /**
+   * 'compiled': a step is one native call, and so is the network in evaluation; 'eager': op by op, for looking inside.
+   * Default 'compiled'.
+   */
   readonly mode?: 'compiled' | 'eager';
   /** Steps between lines of metrics.jsonl. Default 10. */
   readonly logEvery?: number;

@@ -140,11 +140,12 @@ export class Trainer implements Disposable {
     average: PolyakAverage | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Evaluation> {
-    const { batchSize, loss, workers } = this.settings;
+    const { batchSize, loss, mode, workers } = this.settings;
     const body = () =>
       evaluate(this.model, data, {
         batchSize,
         loss,
+        mode,
         ...(workers === undefined ? {} : { workers }),
         ...(signal === undefined ? {} : { signal }),
       });

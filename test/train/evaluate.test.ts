@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { bestOf, evaluate, Tally } from '../../lib/train/evaluate.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
+import { modes } from '../support/modes.ts';
 import { brightDataset, tinyClassifier } from './tiny.ts';
 
 const row = (...values: number[]): Float32Array => Float32Array.from(values);
@@ -62,19 +63,21 @@ describe('Tally', () => {
 });
 
 describe('evaluate', () => {
-  it('counts every image once, whatever the batch size', async () => {
-    using model = tinyClassifier();
-    using trainer = new Trainer(model, { device: 'reference', batchSize: 4 });
-    const data = brightDataset(103, 3);
-    const found = await trainer.evaluate(data);
-    expect(found.images).to.equal(103);
-    expect(found.confusion.flat().reduce((a, b) => a + b)).to.equal(103);
-    for (const batchSize of [1, 10, 103, 500]) {
-      const other = await evaluate(model, data, { batchSize });
-      expect(other.confusion).to.deep.equal(found.confusion);
-      expect(other.loss).to.be.closeTo(found.loss, 1e-6);
-    }
-  });
+  for (const mode of modes) {
+    it(`counts every image once, whatever the batch size, ${mode}`, async () => {
+      using model = tinyClassifier();
+      using trainer = new Trainer(model, { device: 'reference', batchSize: 4, mode });
+      const data = brightDataset(103, 3);
+      const found = await trainer.evaluate(data);
+      expect(found.images).to.equal(103);
+      expect(found.confusion.flat().reduce((a, b) => a + b)).to.equal(103);
+      for (const batchSize of [1, 10, 103, 500]) {
+        const other = await evaluate(model, data, { batchSize, mode });
+        expect(other.confusion).to.deep.equal(found.confusion);
+        expect(other.loss).to.be.closeTo(found.loss, 1e-6);
+      }
+    });
+  }
 
   it('refuses data with another number of classes', async () => {
     using model = tinyClassifier({ classes: 4 });

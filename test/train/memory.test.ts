@@ -5,9 +5,13 @@ import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { memory } from '../../lib/core/memory.ts';
+import { scope } from '../../lib/core/scope.ts';
 import type { Batch } from '../../lib/data/batch.ts';
+import { createOptimizer, PolyakAverage, sgd } from '../../lib/optim/index.ts';
 import { Trainer } from '../../lib/train/index.ts';
+import { TrainingStep } from '../../lib/train/step.ts';
 import { devices } from '../support/devices.ts';
+import { modes } from '../support/modes.ts';
 import { brightImages, tinyClassifier } from './tiny.ts';
 
 /** Steps of the small network. The figure of reliability is 10,000: MEMORY_STEPS=10000. */
@@ -32,7 +36,7 @@ function slope(values: readonly number[]): number {
 }
 
 for (const backend of devices) {
-  for (const mode of ['compiled', 'eager'] as const) {
+  for (const mode of modes) {
     it(`holds no more memory after ${steps} steps, ${mode} on ${backend.name}`, async function () {
       this.timeout(600_000);
       const { data, shape, labels } = brightImages(16);
@@ -72,6 +76,35 @@ for (const backend of devices) {
       model.dispose();
       expect(memory(backend).bytes).to.equal(before.bytes);
       expect(memory(backend).leaked).to.equal(0);
+    });
+  }
+
+  for (const mode of modes) {
+    it(`moves no counter of the allocator over 100 steps, ${mode} on ${backend.name}`, async () => {
+      using model = tinyClassifier().to(backend);
+      const parameters = model.network.trainableParameters();
+      using optimizer = createOptimizer(sgd({ momentum: 0.9 }), parameters, { weightDecay: 1e-5 });
+      using polyak = new PolyakAverage(parameters);
+      using step = new TrainingStep({
+        ...{ model, optimizer, polyak, mode, seed: 1 },
+        ...{ loss: 'softmax', labelSmoothing: 0, classWeights: undefined },
+      });
+      const { data, labels } = brightImages(16);
+      const run = async (n: number) => {
+        const batch: Batch = { images: data, shape: [16, 8, 8, 3], labels };
+        using loss = scope(() => step.run(batch, { step: n, lr: 0.01, polyakDecay: 0.99 }).loss);
+        expect(await loss.item()).to.be.greaterThan(0);
+      };
+      for (let n = 1; n <= 3; n++) await run(n); // what is kept from step to step, and caches, are made
+      await backend.sync();
+      const before = memory(backend);
+      for (let n = 4; n <= 103; n++) {
+        await run(n);
+        await backend.sync();
+        expect(memory(backend), `after step ${n}`).to.deep.equal(before);
+      }
+      const { tensors, backend: held } = before;
+      console.log(`      before and after: ${tensors} tensors, ${JSON.stringify(held)}`);
     });
   }
 
