@@ -9,6 +9,7 @@
 #include "descriptors.h"
 #include "matmul.h"
 #include "parts.h"
+#include "pointwise.h"
 #include "primitive.h"
 
 namespace dw::cpu {
@@ -218,6 +219,7 @@ class StridedPointwiseGrad final : public dw_kernel {
 KernelPointer forwardKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwise(device, conv);
+  if (hasPointwiseLoops(device, conv)) return preparePointwise(device, conv, {});
   return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
                                        DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
@@ -230,6 +232,7 @@ KernelPointer prepareForward(dw_device& device, const Node& node) {
 KernelPointer inputGradKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseInputGrad(device, conv);
+  if (hasPointwiseLoops(device, conv)) return preparePointwiseInputGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::inputGrad);
   const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
@@ -252,6 +255,7 @@ KernelPointer weightGradKernel(dw_device& device, const Convolution& conv) {
                                conv.groups](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseWeightGrad(device, conv);
+  if (hasPointwiseLoops(device, conv)) return preparePointwiseWeightGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::weightGrad);
   if (conv.pointwise() && productIsFaster(conv))
@@ -306,6 +310,11 @@ Convolution readForwardSums(const Node& node) {
 
 KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
   const Convolution conv = readForwardSums(node);
+  if (hasPointwiseLoops(device, conv)) {
+    PointwiseEpilogue epilogue;
+    epilogue.sums = true;
+    return preparePointwise(device, conv, epilogue);
+  }
   return std::make_unique<WithSums>(device, forwardKernel(device, conv), conv);
 }
 

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #include "kernels/kernels.h"
@@ -46,6 +47,19 @@ void parallelFor(int64_t count, int64_t cost, const Function& function) {
     const int64_t begin = count * member / members, end = count * (member + 1) / members;
     if (begin < end) function(begin, end);
   }
+}
+
+// Runs function(task) for each task of [0, count), the threads taking one after the other: for tasks long enough
+// that a thread which something else held up should not be waited for. `cost` is as of parallelFor, of all tasks.
+template <class Function>
+void tasksFor(int64_t count, int64_t cost, const Function& function) {
+  if (count == 1 || omp_get_max_threads() == 1 || cost < kSerialElements) {
+    for (int64_t task = 0; task < count; task++) function(task);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+#pragma omp parallel
+  for (int64_t task = next++; task < count; task = next++) function(task);
 }
 
 }  // namespace dw::cpu

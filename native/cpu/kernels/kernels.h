@@ -39,6 +39,41 @@ struct DepthwiseGradients {
 };
 constexpr int64_t kDepthwiseSums = 11;
 
+// What a left matrix passes before a product: p*x + q*other + r by column, other as large as x; nothing where
+// other is NULL.
+struct LeftTransform {
+  const float *other, *p, *q, *r;
+};
+
+// y [rows][n] = x [rows][k] times panels [..][k][tileColumns], the columns of the right matrix, tileColumns at a
+// time and zeros beyond the last. Then + bias [n], + residual [rows][n] and ReLU, where wanted.
+struct RowsProduct {
+  const float *x, *panels;
+  float* y;
+  int64_t rows, k, n;
+  int64_t stride;                 // from row to row of x
+  int64_t firstPanel, lastPanel;  // the columns to compute
+  bool copies;                    // rows of x go through scratch first: transformed, or in cache sets of their own
+  LeftTransform transform;
+  float* scratch;  // [tileRows][k + 16]
+  const float *bias, *residual;
+  bool relu;
+  bool stream;             // past the caches; y is aligned and n a multiple of 16
+  double *sums, *squares;  // [n], of y and y*y over the rows, added to; or NULL
+};
+
+// result [count][c] = the transpose of columns [first, first + count) of g [pixels][o] times x [pixels][c].
+struct ColumnsProduct {
+  const float *g, *x;
+  float* result;
+  int64_t pixels, o, first, count, c;
+  LeftTransform transform;  // of g
+  float* scratch;           // columnsScratch(o, count, c) floats
+};
+// Pixels that are packed at a time, for a result [o, c]. Measured on Zen 4: small results are bound by memory, and
+// want their panels in the first-level cache; large ones want few passes over the result.
+inline int64_t productDepth(int64_t o, int64_t c) { return o * c <= 1 << 14 ? 128 : o * c <= 1 << 16 ? 256 : 512; }
+
 // The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
 // rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
 struct UpdateRule {
@@ -111,6 +146,11 @@ struct UpdateRule {
                 const float* taps, float* y, float* scratch, int64_t begin, int64_t end)) \
   X(depthwiseGrad, (const DepthwiseShape& p, const DepthwiseGradients& operands, float* scratch, \
                     int64_t begin, int64_t end)) \
+  /* products of matrices; columns of w [k, n] by strides into panels [begin, end) of tileColumns */ \
+  X(rowsProduct, (const RowsProduct& operands)) \
+  X(columnsProduct, (const ColumnsProduct& operands)) \
+  X(packPanels, (const float* w, int64_t k, int64_t n, int64_t kStride, int64_t nStride, float* panels, \
+                 int64_t begin, int64_t end)) \
   /* updates of n elements; each output may be the input it succeeds */ \
   X(sgdUpdate, (const UpdateRule& r, const float* w, const float* g, float* newW, int64_t n)) \
   X(momentumUpdate, (const UpdateRule& r, const float* w, const float* g, const float* m, float* newW, \
@@ -126,10 +166,20 @@ struct UpdateRule {
 
 struct Kernels {
   const char* isa;  // "avx512", "avx2", "baseline"
+  int64_t tileRows, tileColumns;  // of products
 #define DW_KERNEL_MEMBER(name, arguments) void(*name) arguments;
   DW_KERNELS(DW_KERNEL_MEMBER)
 #undef DW_KERNEL_MEMBER
 };
+
+inline int64_t panelsOf(const Kernels& kernels, int64_t columns) {
+  return (columns + kernels.tileColumns - 1) / kernels.tileColumns;
+}
+// Floats that a columnsProduct needs: productDepth pixels of both matrices, packed.
+inline int64_t columnsScratch(const Kernels& kernels, int64_t o, int64_t count, int64_t c) {
+  const int64_t heights = (count + kernels.tileRows - 1) / kernels.tileRows;
+  return productDepth(o, c) * (heights * 16 + panelsOf(kernels, c) * kernels.tileColumns);
+}
 
 // The table for `isa`, or for the best instruction set of this processor if it is NULL or empty.
 // NULL where the processor or the build lacks it; `reason` says which.
