@@ -50,6 +50,19 @@ for (const backend of devices) {
       }
     });
 
+    it('gives the same, compiled and eager, for every kind of output', async () => {
+      for (const logits of [false, true]) {
+        const [compiled] = await model.predict(photograph, { top: 10, logits });
+        const [eager] = await model.predict(photograph, { top: 10, logits, mode: 'eager' });
+        expect(eager?.length).to.equal(10);
+        const expected = new Map(compiled?.map(({ index, probability }) => [index, probability]));
+        const scale = logits ? Math.max(...expected.values()) : 1;
+        for (const { index, probability } of eager ?? []) {
+          expect(probability / scale).to.be.closeTo((expected.get(index) as number) / scale, 1e-5);
+        }
+      }
+    });
+
     it('orders classes by probability, which add up to 1', async () => {
       const [all] = await model.predict(photograph, { top: 99 });
       expect(all?.length).to.equal(10);
@@ -135,6 +148,7 @@ for (const backend of devices) {
       const second = createClassifier('xception', { classes: 10, size: 71 });
       second.loadWeights(recordedXception({ gain: 40 }));
       await second.predict(photograph, { device: backend.name });
+      await second.predict(photograph, { mode: 'eager' });
       expect(memory().bytes).to.be.greaterThan(bytes + 80e6);
       second.dispose();
       expect(memory().bytes).to.equal(bytes);

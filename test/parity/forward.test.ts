@@ -6,6 +6,7 @@ import { BatchNorm } from '../../lib/nn/index.ts';
 import { devices } from '../support/devices.ts';
 import { type ForwardCase, forwardFixture, type Mistake, recordedXception } from '../support/fixtures.ts';
 import type { Generated } from '../support/generator.ts';
+import type { modes } from '../support/modes.ts';
 
 /** The bars: probabilities absolutely, logits relative to the largest |logit|. */
 const probabilityBar = 5e-5;
@@ -48,23 +49,34 @@ for (const backend of devices) {
       images: Float32Array,
       size: number,
       logits: boolean,
+      mode: (typeof modes)[number] = 'compiled',
     ) =>
-      model.outputs({ data: images, shape: [images.length / (size * size * 3), size, size, 3] }, { logits });
+      model.outputs(
+        { data: images, shape: [images.length / (size * size * 3), size, size, 3] },
+        { logits, mode },
+      );
 
     it('has images that the network tells apart', () => {
       expect(cases.map(({ size }) => size)).to.deep.equal([299, 150, 96, 71]);
       for (const { spread } of cases) expect(spread).to.be.greaterThan(0.05);
     });
 
-    for (const mode of ['batch of 8', 'batch of 1'] as const) {
-      it(`agrees at every size, ${mode}`, async () => {
+    for (const [mode, count, sizes] of [
+      ['compiled', 8, 'every size'],
+      ['compiled', 1, 'every size'],
+      // Op by op, the large sizes take long and run the same kernels as the small ones.
+      ['eager', 8, 'sizes below 100'],
+      ['eager', 1, 'sizes below 100'],
+    ] as const) {
+      it(`agrees at ${sizes}, ${mode}, batch of ${count}`, async () => {
         const model = network().to(backend);
         for (const { size, images, ...expected } of cases) {
-          const batch = mode === 'batch of 8';
+          if (sizes === 'sizes below 100' && size >= 100) continue;
+          const batch = count === 8;
           const data = batch ? images() : images().subarray(0, size * size * 3);
           const { probabilities, logits } = batch ? expected : expected.single;
-          const p = await run(model, data, size, false);
-          const z = await run(model, data, size, true);
+          const p = await run(model, data, size, false, mode);
+          const z = await run(model, data, size, true, mode);
           expect(furthest(p, probabilities), `probabilities at ${size}`).to.be.at.most(probabilityBar);
           expect(furthest(z, logits) / largest(logits), `logits at ${size}`).to.be.at.most(logitBar);
         }

@@ -41,16 +41,17 @@ describe("predict with Keras' files", function () {
   const largest = (values: Float32Array) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   const furthest = (a: Float32Array, b: Float32Array) => largest(a.map((v, i) => v - (b[i] as number)));
 
-  for (const [layout, ending] of [
+  for (const [layout, ending, ...flags] of [
     ['root', '.h5'],
+    ['root', '.h5', '--eager'],
     ['model_weights', '.h5'],
     ['layers', '.weights.h5'],
   ] as const) {
-    it(`gives Keras' answers: ${layout}`, async () => {
+    it(`gives Keras' answers: ${[layout, ...flags].join(' ')}`, async () => {
       const file = join(folder, layout + ending);
       await writeFile(file, await kerasFile(recorded.files[layout] as Structure, elementsOf));
-      expect(furthest(await outputs(file), expected.probabilities)).to.be.at.most(5e-5);
-      const logits = await outputs(file, '--logits');
+      expect(furthest(await outputs(file, ...flags), expected.probabilities)).to.be.at.most(5e-5);
+      const logits = await outputs(file, '--logits', ...flags);
       expect(furthest(logits, expected.logits) / largest(expected.logits)).to.be.at.most(1e-4);
     });
   }

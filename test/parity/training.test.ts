@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import type { Backend } from '../../lib/backend/backend.ts';
 import { createClassifier } from '../../lib/classify/load.ts';
+import { compile } from '../../lib/core/compile.ts';
 import { scope } from '../../lib/core/scope.ts';
 import { valueAndGrad } from '../../lib/core/tape.ts';
 import { type Tensor, tensor } from '../../lib/core/tensor.ts';
@@ -19,6 +20,7 @@ import {
   type TrainingRun,
   trainingFixture,
 } from '../support/fixtures.ts';
+import { modes } from '../support/modes.ts';
 
 function network(backend: Backend) {
   const model = createClassifier('xception', { classes: 10, dropout: 0, size: 96 });
@@ -38,7 +40,7 @@ for (const backend of devices) {
         ? sgd({ momentum: run.momentum })
         : rmsprop({ rho: run.rho as number, momentum: run.momentum, epsilon: run.epsilon as number });
 
-    for (const mode of ['compiled', 'eager'] as const) {
+    for (const mode of modes) {
       for (const run of fixture.runs) {
         it(`gives Keras' ten losses, ${mode}: ${run.rule}, lr ${run.lr}, momentum ${run.momentum}`, async () => {
           const model = network(backend);
@@ -68,58 +70,63 @@ for (const backend of devices) {
 
     for (const recorded of fixture.gradients) {
       const { name: caseName, pixels, labels: classes } = recorded;
-      it(`gives Keras' gradients of every parameter, ${caseName} of ${classes.length}`, async () => {
-        const model = network(backend);
-        const parameters = model.network.trainableParameters();
-        const context = new ForwardContext({ training: true });
-        const { value, grads } = scope(() => {
-          const x = tensor(pixels.data, pixels.shape, { backend });
-          const y = tensor(classes, [classes.length], { backend });
-          const loss = () => ops.mean(ops.softmaxCrossEntropy(model.logits(x, context), y));
-          const taken = valueAndGrad(loss, [...parameters.values()])();
-          return { value: taken.value, grads: taken.grads };
-        });
-        expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(1e-6);
-        value.dispose();
-
-        const toKeras: number[] = [];
-        const ours: number[] = [];
-        const theirs: number[] = [];
-        let i = 0;
-        for (const name of parameters.keys()) {
-          const gradient = grads[i++] as Tensor;
-          const errors = recorded.compare(name, await gradient.data());
-          gradient.dispose();
-          toKeras.push(errors.toKeras);
-          ours.push(errors.toFloat64);
-          theirs.push(errors.kerasToFloat64Ulp);
-          expect(errors.toKeras, name).to.be.at.most(caseName === 'pair' ? 2e-3 : 2e-2);
-        }
-        expect(toKeras.length).to.equal(recorded.parameters.size);
-        expect(median(toKeras), 'median distance from Keras').to.be.at.most(1e-3);
-        // No further from a float64 computation than twice Keras' own float32 is.
-        expect(Math.max(...ours)).to.be.at.most(2 * Math.max(...theirs));
-        expect(median(ours)).to.be.at.most(2 * median(theirs));
-        if (process.env.PARITY_FIGURES !== undefined) {
-          console.log({
-            toKeras: [median(toKeras), Math.max(...toKeras)],
-            ours: [median(ours), Math.max(...ours)],
+      for (const mode of modes) {
+        it(`gives Keras' gradients of every parameter, ${mode}, ${caseName} of ${classes.length}`, async () => {
+          const model = network(backend);
+          const parameters = model.network.trainableParameters();
+          const context = new ForwardContext({ training: true });
+          const { value, grads } = scope(() => {
+            const x = tensor(pixels.data, pixels.shape, { backend });
+            const y = tensor(classes, [classes.length], { backend });
+            const loss = (x: Tensor, y: Tensor) =>
+              ops.mean(ops.softmaxCrossEntropy(model.logits(x, context), y));
+            const eager = valueAndGrad(loss, [...parameters.values()]);
+            if (mode === 'eager') return eager(x, y);
+            using compiled = compile(eager);
+            return compiled(x, y);
           });
-          console.log({ kerasToFloat64: [median(theirs), Math.max(...theirs)] });
-        }
+          expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(1e-6);
+          value.dispose();
 
-        if (caseName === 'batch') {
-          const statistics = model.network.statistics();
-          expect(statistics.size).to.equal(fixture.statisticsAfter.size);
-          for (const [name, after] of fixture.statisticsAfter) {
-            const got = (await statistics.get(name)?.data()) as Float32Array;
-            const before = fixture.statisticsBefore.get(name) as Float32Array;
-            expect(relativeError(got, after), name).to.be.at.most(1e-4);
-            expect(relativeError(before, after), `${name} moved`).to.be.greaterThan(1e-4);
+          const toKeras: number[] = [];
+          const ours: number[] = [];
+          const theirs: number[] = [];
+          let i = 0;
+          for (const name of parameters.keys()) {
+            const gradient = grads[i++] as Tensor;
+            const errors = recorded.compare(name, await gradient.data());
+            gradient.dispose();
+            toKeras.push(errors.toKeras);
+            ours.push(errors.toFloat64);
+            theirs.push(errors.kerasToFloat64Ulp);
+            expect(errors.toKeras, name).to.be.at.most(caseName === 'pair' ? 2e-3 : 2e-2);
           }
-        }
-        model.dispose();
-      });
+          expect(toKeras.length).to.equal(recorded.parameters.size);
+          expect(median(toKeras), 'median distance from Keras').to.be.at.most(1e-3);
+          // No further from a float64 computation than twice Keras' own float32 is.
+          expect(Math.max(...ours)).to.be.at.most(2 * Math.max(...theirs));
+          expect(median(ours)).to.be.at.most(2 * median(theirs));
+          if (process.env.PARITY_FIGURES !== undefined) {
+            console.log({
+              toKeras: [median(toKeras), Math.max(...toKeras)],
+              ours: [median(ours), Math.max(...ours)],
+            });
+            console.log({ kerasToFloat64: [median(theirs), Math.max(...theirs)] });
+          }
+
+          if (caseName === 'batch') {
+            const statistics = model.network.statistics();
+            expect(statistics.size).to.equal(fixture.statisticsAfter.size);
+            for (const [name, after] of fixture.statisticsAfter) {
+              const got = (await statistics.get(name)?.data()) as Float32Array;
+              const before = fixture.statisticsBefore.get(name) as Float32Array;
+              expect(relativeError(got, after), name).to.be.at.most(1e-4);
+              expect(relativeError(before, after), `${name} moved`).to.be.greaterThan(1e-4);
+            }
+          }
+          model.dispose();
+        });
+      }
     }
   });
 }
