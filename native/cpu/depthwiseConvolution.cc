@@ -13,6 +13,9 @@ constexpr int64_t kMostChannels = 256;
 // Bytes of scratch rows per thread: they stay in the second-level cache beside what streams through it.
 constexpr int64_t kScratchBytes = 96 << 10;
 constexpr int64_t kScratchRows = 4;
+// Bytes of a row of a gradient's strip: three rows of g, one of x and one of dx, and those that come next,
+// stay in the second-level cache.
+constexpr int64_t kRowBytes = 96 << 10;
 // Tasks below which images are cut into strips of rows, and the fewest rows of a strip: each strip reads two
 // rows again.
 constexpr int64_t kFewTasks = 16, kFewRows = 8;
@@ -27,15 +30,17 @@ int64_t evenParts(int64_t extent, int64_t most, int64_t unit) {
 }
 
 // `rows` by `columns` are the results of one image. The division depends on shapes alone, so sums do not
-// depend on the number of threads.
-DepthwiseShape divide(const Convolution& conv, int64_t rows, int64_t columns) {
+// depend on the number of threads. Gradients take whole pixels: they copy no rows, and memory is read in the
+// longest runs there are.
+DepthwiseShape divide(const Convolution& conv, int64_t rows, int64_t columns, bool gradient) {
   DepthwiseShape p = {};
   p.n = conv.n, p.h = conv.h, p.w = conv.w, p.c = conv.c, p.oh = conv.oh, p.ow = conv.ow;
   p.top = conv.window.top, p.left = conv.window.left;
-  p.block = evenParts(p.c, kMostChannels, kVector);
+  p.block = evenParts(p.c, gradient ? p.c : kMostChannels, kVector);
   p.blocks = ceilDivide(p.c, p.block);
-  const int64_t pixel = kScratchRows * p.block * static_cast<int64_t>(sizeof(float));
-  p.stripColumns = evenParts(columns, std::max<int64_t>(kVector, kScratchBytes / pixel - 2), 4);
+  const int64_t pixel = p.block * static_cast<int64_t>(sizeof(float));
+  const int64_t mostColumns = gradient ? kRowBytes / pixel : kScratchBytes / (kScratchRows * pixel) - 2;
+  p.stripColumns = evenParts(columns, std::max<int64_t>(kVector, mostColumns), 4);
   p.columnStrips = ceilDivide(columns, p.stripColumns);
   const int64_t wanted =
       std::max<int64_t>(1, kFewTasks / std::max<int64_t>(1, p.n * p.columnStrips * p.blocks));
@@ -104,9 +109,8 @@ class Gradient final : public dw_kernel {
     taps_ = layout.place(static_cast<size_t>(kTaps * shape.c) * sizeof(float));
     parts_ = std::max<int64_t>(1, shape.strips());
     partials_ = layout.place(static_cast<size_t>(parts_ * kDepthwiseSums * shape.c) * sizeof(double));
-    scratchBytes_ =
-        static_cast<size_t>((kScratchRows * (shape.stripColumns + 2) + kDepthwiseSums) * shape.block) *
-        sizeof(float);
+    const int64_t blocks = ceilDivide(shape.c, kDepthwiseBlock);
+    scratchBytes_ = static_cast<size_t>((1 + 2 * blocks * kDepthwiseSums) * kDepthwiseBlock) * sizeof(float);
     scratch_ = layout.place(scratchBytes_ * static_cast<size_t>(device.threads));
     workspace = layout.size();
   }
@@ -215,7 +219,7 @@ Convolution readReluGrad(const Node& node) {
 }
 
 KernelPointer prepareFused(dw_device& device, const Convolution& conv, bool affine, bool relu) {
-  DepthwiseShape shape = divide(conv, conv.oh, conv.ow);
+  DepthwiseShape shape = divide(conv, conv.oh, conv.ow, false);
   shape.affine = affine, shape.relu = relu;
   return std::make_unique<Forward>(device, shape, false);
 }
@@ -230,14 +234,14 @@ KernelPointer prepareRelu(dw_device& device, const Node& node) {
 
 KernelPointer prepareAffineGrad(dw_device& device, const Node& node) {
   const Convolution conv = readAffineGrad(node);
-  DepthwiseShape shape = divide(conv, conv.h, conv.w);
+  DepthwiseShape shape = divide(conv, conv.h, conv.w, true);
   shape.affine = true, shape.relu = hasRelu(node);
   return std::make_unique<Gradient>(device, shape, Places{0, 1, 2, 3, 4, -1, 0, 1, 2, 3});
 }
 
 KernelPointer prepareReluGrad(dw_device& device, const Node& node) {
   const Convolution conv = readReluGrad(node);
-  DepthwiseShape shape = divide(conv, conv.h, conv.w);
+  DepthwiseShape shape = divide(conv, conv.h, conv.w, true);
   shape.relu = true;
   return std::make_unique<Gradient>(device, shape, Places{0, 1, -1, -1, 2, 3, 0, 1, -1, -1});
 }
@@ -260,11 +264,11 @@ KernelPointer prepareDepthwiseInputGrad(dw_device& device, const Convolution& co
   Convolution turned = conv;
   turned.h = conv.oh, turned.w = conv.ow, turned.oh = conv.h, turned.ow = conv.w;
   turned.window.top = 2 - conv.window.top, turned.window.left = 2 - conv.window.left;
-  return std::make_unique<Forward>(device, divide(turned, turned.oh, turned.ow), true);
+  return std::make_unique<Forward>(device, divide(turned, turned.oh, turned.ow, false), true);
 }
 
 KernelPointer prepareDepthwiseWeightGrad(dw_device& device, const Convolution& conv) {
-  return std::make_unique<Gradient>(device, divide(conv, conv.h, conv.w),
+  return std::make_unique<Gradient>(device, divide(conv, conv.h, conv.w, true),
                                     Places{1, 0, -1, -1, -1, -1, -1, 0, -1, -1});
 }
 

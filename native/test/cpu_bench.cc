@@ -1,6 +1,9 @@
 // Times every convolution of Xception, each direction, and the ops bound by memory, through the C interface.
 //
 //   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] [size, 0: no convolutions] [repeats]
+//   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] fused [repeats] [part of a name]
+//
+// The second form times the fused ops of a training step at 299 pixels, one by one at their shapes.
 #include <time.h>
 
 #include <algorithm>
@@ -57,8 +60,15 @@ std::vector<Layer> xceptionLayers(int64_t size) {
   return layers;
 }
 
+// Fills the caches with something else.
+void emptyCaches() {
+  static std::vector<char> other(size_t{64} << 20);
+  for (size_t i = 0; i < other.size(); i += 64) other[i]++;
+}
+
 // The fastest of some runs, in seconds. Operands get small numbers first, as denormal ones would be slow.
-double time(plugin::Plugin& plugin, const Node& node, int repeats) {
+// `cold`: as in a step, where other ops have used the caches in between.
+double time(plugin::Plugin& plugin, const Node& node, int repeats, bool cold = false) {
   Kernel kernel(plugin, node);
   if (kernel.status != DW_OK) plugin::die(plugin.error.message);
   for (size_t i = 0; i < node.inputs.size(); i++) {
@@ -72,6 +82,7 @@ double time(plugin::Plugin& plugin, const Node& node, int repeats) {
   }
   double best = 1e9;
   for (int i = 0; i <= repeats; i++) {
+    if (cold) emptyCaches();
     const double start = now();
     if (kernel.launch() != DW_OK) plugin::die(plugin.error.message);
     if (i > 0) best = std::min(best, now() - start);
@@ -161,6 +172,91 @@ void benchmarkMemory(plugin::Plugin& plugin, int64_t n, int repeats) {
   }
 }
 
+// The ops that passes fuse around depthwise convolutions, normalization and pooling, with their number in a
+// step of training: the sum of all is their share of it.
+void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* part) {
+  struct Timed {
+    const char* name;
+    int times;
+    dw_aval of;
+    Node node;
+  };
+  std::vector<Timed> list;
+  const auto depthwise = [&](int64_t size, int64_t c, int affine, int relu, int affineGrad, int reluGrad) {
+    const dw_aval x = shape({n, size, size, c}), v = shape({c}), w = shape({c, 3, 3, 1});
+    const std::vector<double> attributes = {1, 1, 1, 1, 1, 1, 1, 1, static_cast<double>(c), 1};
+    if (affine)
+      list.push_back(
+          {"depthwiseAffine", affine, x, {DW_OP_depthwiseAffine, {x, v, v, w}, {x}, attributes}});
+    if (relu) list.push_back({"depthwiseRelu", relu, x, {DW_OP_depthwiseRelu, {x, w}, {x}, attributes}});
+    if (affineGrad)
+      list.push_back({"depthwiseAffineGrad", affineGrad, x,
+                      {DW_OP_depthwiseAffineGrad, {x, x, v, v, w}, {x, w, v, v}, attributes}});
+    if (reluGrad)
+      list.push_back({"depthwiseReluGrad", reluGrad, x,
+                      {DW_OP_depthwiseReluGrad, {x, x, w, x}, {x, w}, attributes}});
+  };
+  const auto pooling = [&](int64_t size, int64_t c) {
+    const int64_t half = (size + 1) / 2;
+    const dw_aval x = shape({n, size, size, c}), y = shape({n, half, half, c}), v = shape({c});
+    const dw_aval index = shape({n, half, half, c}, DW_U8);
+    const double before = static_cast<double>(size % 2), side = static_cast<double>(size);
+    const std::vector<double> window = {3, 3, 2, 2, before, 1, before, 1};
+    std::vector<double> gradient = window;
+    gradient.insert(gradient.end(), {side, side});
+    list.push_back({"affineMaxPoolAdd", 1, x, {DW_OP_affineMaxPoolAdd, {x, v, v, y}, {y, index}, window}});
+    list.push_back({"maxPoolGradSums", 1, x, {DW_OP_maxPoolGradSums, {y, index, x}, {x, v, v}, gradient}});
+  };
+  const auto channel = [&](int64_t size, int64_t c, int sums, int gradSums, int affine2) {
+    const dw_aval x = shape({n, size, size, c}), v = shape({c});
+    if (sums) list.push_back({"channelSums", sums, x, {DW_OP_channelSums, {x}, {v, v}, {}}});
+    if (gradSums)
+      list.push_back({"channelGradSums", gradSums, x, {DW_OP_channelGradSums, {x, x}, {v, v}, {}}});
+    if (affine2)
+      list.push_back({"channelAffine2", affine2, x, {DW_OP_channelAffine2, {x, x, v, v, v}, {x}, {}}});
+  };
+  depthwise(147, 128, 1, 0, 1, 0);
+  depthwise(74, 128, 0, 1, 0, 1);
+  depthwise(74, 256, 1, 0, 1, 0);
+  depthwise(37, 256, 0, 1, 0, 1);
+  depthwise(37, 728, 1, 0, 1, 0);
+  depthwise(19, 728, 17, 9, 17, 9);
+  depthwise(10, 1536, 1, 0, 1, 0);
+  {
+    const dw_aval x = shape({n, 147, 147, 64}), w = shape({64, 3, 3, 1});
+    const std::vector<double> window = {1, 1, 1, 1, 1, 1, 1, 1, 64};
+    std::vector<double> input = window, weight = window;
+    input.insert(input.end(), {147, 147});
+    weight.insert(weight.end(), {3, 3});
+    list.push_back({"conv2d", 1, x, {DW_OP_conv2d, {x, w}, {x}, window}});
+    list.push_back({"conv2dInputGrad", 1, x, {DW_OP_conv2dInputGrad, {x, w}, {x}, input}});
+    list.push_back({"conv2dWeightGrad", 1, x, {DW_OP_conv2dWeightGrad, {x, x}, {w}, weight}});
+  }
+  pooling(147, 128);
+  pooling(74, 256);
+  pooling(37, 728);
+  pooling(19, 1024);
+  channel(147, 128, 0, 0, 1);
+  channel(74, 128, 0, 1, 0);
+  channel(37, 256, 0, 1, 0);
+  channel(19, 728, 8, 8, 24);
+  std::printf("%-20s %-20s %7s %7s\n", "", "", "ms", "GB/s");
+  double total = 0;
+  for (const Timed& t : list) {
+    if (!std::strstr(t.name, part)) continue;
+    size_t moved = 0;
+    for (const dw_aval& aval : t.node.inputs) moved += plugin::bytes(aval);
+    for (const dw_aval& aval : t.node.outputs) moved += plugin::bytes(aval);
+    const double seconds = time(plugin, t.node, repeats, true);
+    total += seconds * t.times;
+    std::string of;
+    for (int32_t i = 0; i < t.of.rank; i++) of += (i > 0 ? "x" : "") + std::to_string(t.of.dims[i]);
+    std::printf("%-20s %-20s %7.2f %7.1f   x%d\n", t.name, of.c_str(), seconds * 1e3,
+                static_cast<double>(moved) / seconds / 1e9, t.times);
+  }
+  std::printf("%-41s %7.2f\n", "all", total * 1e3);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -170,6 +266,10 @@ int main(int count, char** arguments) {
   cpuTime = number(2, 0) == 1;
   std::printf("%s, %s\n", plugin.describe().c_str(), cpuTime ? "time of the thread" : "time on the clock");
   const int batch = number(3, 8), repeats = number(5, 3);
+  if (count > 4 && std::strcmp(arguments[4], "fused") == 0) {
+    benchmarkFused(plugin, batch, repeats, count > 6 ? arguments[6] : "");
+    return 0;
+  }
   const int size = number(4, 299);
   if (size > 0) benchmarkConvolutions(plugin, batch, size, repeats);
   benchmarkMemory(plugin, batch, repeats);

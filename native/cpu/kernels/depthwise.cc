@@ -1,8 +1,8 @@
 // Depthwise 3x3 convolutions at stride 1 with normalization and ReLU on load, and their gradients: every
 // activation is read once, and every result written once.
 //
-// A task walks down the rows of a strip. The last rows it read lie in `scratch`, activated and with zeros
-// around them, so that the inner loops know no edges.
+// A task walks down the rows of a strip. For the convolution the last rows it read lie in `scratch`,
+// activated and with zeros around them, so that the inner loops know no edges. Gradients read g where it is.
 #include "kernels.h"
 #include "vectors.h"
 
@@ -57,6 +57,10 @@ struct ActivatePixel {
 
 inline void clear(float* to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = 0;
+}
+
+inline void copy(const float* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; i++) to[i] = from[i];
 }
 
 template <bool kAffine, bool kRelu>
@@ -171,81 +175,85 @@ void forward(const DepthwiseShape& p, const float* x, const float* scale, const 
 // What the gradients write.
 enum class Results { dxAndSums, dxWithResidual, onlyTaps };
 
-// One row of input pixels. The running sums of a vector of channels stay in registers along the row.
-template <bool kAffine, bool kRelu, Results kResults, bool kStream>
-struct GradientRow {
-  const float* rows[3];  // of g, in scratch: rows[i] meets the taps of row 2 - i
-  int64_t block, width, c;
-  const float *x, *scale, *shift, *taps, *residual;
+// Columns of a gradient's tile: 9 sums, and as many pixels' values and gradients, stay in registers.
+constexpr int kTile = kWidth == 16 ? 4 : 2;
+
+// T pixels of a row of the input, a block of their channels. Sums lie in the first-level cache: walking along
+// a row with sums in registers would touch memory line by line, far apart, which the processor does not
+// foresee.
+//
+// The next row is asked for meanwhile, in the order of addresses and not of tiles: one core has too few
+// requests of its own in flight (11 GB/s), but the processor goes on with runs of lines.
+template <int T, bool kInside, bool kAffine, bool kRelu, Results kResults, bool kStream>
+struct GradientTile {
+  // Pixels of g, [3][T + 2], or zeros: row i meets the taps of row 2 - i. Where all are inside the image, the
+  // first of each row tells where the others are.
+  const float* g[3][kInside ? 1 : T + 2];
+  const float *x, *residual;
   float* dx;
-  float* sums;  // [11][block]
+  int64_t c;
+  const float *aheadG, *aheadX, *aheadResidual, *aheadDx;  // this tile's share of what is asked for
+  const float* constants;  // [11][kDepthwiseBlock]: taps, scale, shift
+  float* sums;             // [11][kDepthwiseBlock]: as partials are
 
   template <int W>
-  struct Sums {
-    typename Lanes<W>::Float tap[9], weight[9], g, gx;
-  };
-
-  template <int W, int T>
-  inline __attribute__((always_inline)) void tile(int64_t at, int64_t j, Sums<W>& s) const {
-    typename Lanes<W>::Float a[T], d[T] = {};
-    const float* from = x + at * c + j;
+  void run(int64_t j) const {
+    constexpr int64_t kBlock = kDepthwiseBlock;
+    typedef typename Lanes<W>::Float Float;
+    const auto constant = [&](int k) { return Lanes<W>::load(constants + k * kBlock + j); };
+    Float a[T], d[T] = {}, tap[9];
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
-      a[t] = Lanes<W>::load(from + t * c);
-      if (kAffine) a[t] = a[t] * Lanes<W>::load(scale + j) + Lanes<W>::load(shift + j);
+      a[t] = Lanes<W>::load(x + t * c + j);
+      if (kAffine) a[t] = a[t] * constant(9) + constant(10);
       if (kRelu) a[t] = Lanes<W>::relu(a[t]);
     }
+#pragma GCC unroll 9
+    for (int k = 0; k < 9; k++) tap[k] = Lanes<W>::load(sums + k * kBlock + j);
 #pragma GCC unroll 3
     for (int i = 0; i < 3; i++) {
 #pragma GCC unroll 6
       for (int q = 0; q < T + 2; q++) {
-        const auto g = Lanes<W>::load(rows[i] + (at + q) * block + j);
+        const auto value = Lanes<W>::load(kInside ? g[i][0] + q * c + j : g[i][kInside ? 0 : q] + j);
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
           if (t + 2 < q || q < t) continue;
           const int k = (2 - i) * 3 + t + 2 - q;
-          s.tap[k] += g * a[t];
-          if (kResults != Results::onlyTaps) d[t] += g * s.weight[k];
+          tap[k] += value * a[t];
+          if (kResults != Results::onlyTaps) d[t] += value * constant(k);
         }
       }
     }
+#pragma GCC unroll 9
+    for (int k = 0; k < 9; k++) Lanes<W>::store(sums + k * kBlock + j, tap[k]);
+#pragma GCC unroll 4
+    for (int i = 0; i < T * W; i += 16) {
+      const int64_t at = j * T + i;
+      __builtin_prefetch(aheadG + at, 0, 2);
+      __builtin_prefetch(aheadX + at, 0, 2);
+      if (kResults == Results::dxWithResidual) __builtin_prefetch(aheadResidual + at, 0, 2);
+      if (kResults != Results::onlyTaps && !kStream) __builtin_prefetch(aheadDx + at, 1, 2);
+    }
     if (kResults == Results::onlyTaps) return;
+    Float sumG = {}, sumGX = {};
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
-      const int64_t place = (at + t) * c + j;
-      if (kRelu) d[t] = a[t] > 0 ? d[t] : typename Lanes<W>::Float{};
+      if (kRelu) d[t] = a[t] > 0 ? d[t] : Float{};
       if (kResults == Results::dxAndSums) {
-        s.g += d[t];
-        s.gx += d[t] * Lanes<W>::load(x + place);
+        sumG += d[t];
+        sumGX += d[t] * Lanes<W>::load(x + t * c + j);
       } else {
-        d[t] += Lanes<W>::load(residual + place);
+        d[t] += Lanes<W>::load(residual + t * c + j);
       }
       if (kStream)
-        Lanes<W>::stream(dx + place, d[t]);
+        Lanes<W>::stream(dx + t * c + j, d[t]);
       else
-        Lanes<W>::store(dx + place, d[t]);
+        Lanes<W>::store(dx + t * c + j, d[t]);
     }
-  }
-
-  template <int W>
-  void run(int64_t j) const {
-    Sums<W> s = {};
-#pragma GCC unroll 9
-    for (int k = 0; k < 9; k++) {
-      s.tap[k] = Lanes<W>::load(sums + k * block + j);
-      if (kResults != Results::onlyTaps) s.weight[k] = Lanes<W>::load(taps + k * c + j);
-    }
-    int64_t at = 0;
-    for (; at + 4 <= width; at += 4) tile<W, 4>(at, j, s);
-    if (width - at == 3) tile<W, 3>(at, j, s);
-    if (width - at == 2) tile<W, 2>(at, j, s);
-    if (width - at == 1) tile<W, 1>(at, j, s);
-#pragma GCC unroll 9
-    for (int k = 0; k < 9; k++) Lanes<W>::store(sums + k * block + j, s.tap[k]);
     if (kResults == Results::dxAndSums) {
-      float *g = sums + 9 * block + j, *gx = sums + 10 * block + j;
-      Lanes<W>::store(g, Lanes<W>::load(g) + s.g);
-      Lanes<W>::store(gx, Lanes<W>::load(gx) + s.gx);
+      float *to = sums + 9 * kBlock + j, *toX = sums + 10 * kBlock + j;
+      Lanes<W>::store(to, Lanes<W>::load(to) + sumG);
+      Lanes<W>::store(toX, Lanes<W>::load(toX) + sumGX);
     }
   }
 };
@@ -253,47 +261,121 @@ struct GradientRow {
 // Sums of up to about this many elements are held in f32, then added up in f64.
 constexpr int64_t kFloatElements = 256;
 
+// The strips of a gradient that a thread works on.
+template <bool kAffine, bool kRelu, Results kResults, bool kStream>
+class GradientStrips {
+ public:
+  GradientStrips(const DepthwiseShape& shape, const DepthwiseGradients& operands, float* scratch)
+      : p_(shape),
+        o_(operands),
+        blocks_((p_.c + kBlock - 1) / kBlock),
+        zeros_(scratch),
+        constants_(scratch + kBlock),
+        sums_(constants_ + blocks_ * kBlockSums) {
+    clear(scratch, kBlock);
+    for (int64_t b = 0; b < blocks_; b++) {
+      float* to = constants_ + b * kBlockSums;
+      for (int64_t k = 0; k < 9 && kResults != Results::onlyTaps; k++)
+        copy(o_.taps + k * p_.c + b * kBlock, channels(b), to + k * kBlock);
+      if (!kAffine) continue;
+      copy(o_.scale + b * kBlock, channels(b), to + 9 * kBlock);
+      copy(o_.shift + b * kBlock, channels(b), to + 10 * kBlock);
+    }
+  }
+
+  void run(int64_t task) {
+    const Place at(p_, task, p_.h, p_.w);
+    double* partials = o_.partials + at.strip * kDepthwiseSums * p_.c;
+    for (int64_t k = 0; k < kDepthwiseSums * p_.c; k++) partials[k] = 0;
+    clear(sums_, blocks_ * kBlockSums);
+    const int64_t rowsOfFloats = kFloatElements / p_.stripColumns + 1;
+    for (int64_t iy = at.begin; iy < at.end; iy++) {
+      row(at, iy);
+      if ((iy - at.begin + 1) % rowsOfFloats == 0 || iy + 1 == at.end) addTo(partials);
+    }
+  }
+
+ private:
+  static constexpr int64_t kBlock = kDepthwiseBlock, kBlockSums = kDepthwiseSums * kBlock;
+
+  int64_t channels(int64_t block) const { return least(kBlock, p_.c - block * kBlock); }
+
+  void row(const Place& at, int64_t iy) const {
+    const bool rowsInside = iy + p_.top - 2 >= 0 && iy + p_.top < p_.oh;
+    int64_t asked = 0;  // elements of the next row that were asked for
+    for (int64_t b = 0; b < blocks_; b++) {
+      const auto tiles = [&](auto width, auto inside, int64_t column) {
+        tile<decltype(width)::value, decltype(inside)::value>(at, iy, column, b, asked);
+        asked += decltype(width)::value * channels(b);
+      };
+      int64_t column = 0;
+      for (; column + kTile <= at.width; column += kTile) {
+        const int64_t left = at.column + column + p_.left - 2;
+        if (rowsInside && left >= 0 && left + kTile + 2 <= p_.ow)
+          tiles(Count<kTile>{}, Flag<true>{}, column);
+        else
+          tiles(Count<kTile>{}, Flag<false>{}, column);
+      }
+      if (at.width - column == 3) tiles(Count<3>{}, Flag<false>{}, column);
+      if (at.width - column == 2) tiles(Count<2>{}, Flag<false>{}, column);
+      if (at.width - column == 1) tiles(Count<1>{}, Flag<false>{}, column);
+    }
+  }
+
+  template <int T, bool kInside>
+  void tile(const Place& at, int64_t iy, int64_t column, int64_t block, int64_t asked) const {
+    GradientTile<T, kInside, kAffine, kRelu, kResults, kStream> tile;
+    const int64_t top = iy + p_.top - 2, left = at.column + column + p_.left - 2;  // of the pixels of g
+    const float* g = o_.g + at.image * p_.oh * p_.ow * p_.c;
+    for (int64_t i = 0; i < 3; i++) {
+      const float* pixel = g + ((top + i) * p_.ow + left) * p_.c + block * kBlock;
+      if (kInside) {
+        tile.g[i][0] = pixel;
+        continue;
+      }
+      const bool there = top + i >= 0 && top + i < p_.oh;
+      for (int64_t q = 0; q < T + 2; q++)
+        tile.g[i][q] = there && left + q >= 0 && left + q < p_.ow ? pixel + q * p_.c : zeros_;
+    }
+    const int64_t strip = ((at.image * p_.h + iy) * p_.w + at.column) * p_.c;
+    const int64_t pixel = strip + column * p_.c + block * kBlock, ahead = strip + p_.w * p_.c + asked;
+    tile.c = p_.c;
+    tile.x = o_.x + pixel, tile.aheadX = o_.x + ahead;
+    tile.aheadG = g + ((top + 3) * p_.ow + at.column) * p_.c + asked;
+    if (kResults == Results::dxWithResidual)
+      tile.residual = o_.residual + pixel, tile.aheadResidual = o_.residual + ahead;
+    if (kResults != Results::onlyTaps) tile.dx = o_.dx + pixel, tile.aheadDx = o_.dx + ahead;
+    tile.constants = constants_ + block * kBlockSums;
+    tile.sums = sums_ + block * kBlockSums;
+    overVectors(channels(block), tile);
+  }
+
+  // Adds the sums to those in f64, and begins new ones.
+  void addTo(double* partials) {
+    for (int64_t b = 0; b < blocks_; b++) {
+      float* sums = sums_ + b * kBlockSums;
+      for (int64_t k = 0; k < kDepthwiseSums; k++) {
+        double* to = partials + k * p_.c + b * kBlock;
+        DW_VECTORIZE
+        for (int64_t j = 0; j < channels(b); j++) to[j] += sums[k * kBlock + j];
+      }
+      clear(sums, kBlockSums);
+    }
+  }
+
+  const DepthwiseShape& p_;
+  const DepthwiseGradients& o_;
+  int64_t blocks_;
+  const float* zeros_;  // [kBlock]
+  float* constants_;    // [blocks_][11][kBlock]
+  float* sums_;         // as large
+};
+
 template <bool kAffine, bool kRelu, Results kResults, bool kStream>
 void gradient(const DepthwiseShape& p, const DepthwiseGradients& o, float* scratch, int64_t begin,
               int64_t end) {
-  const int64_t rowSize = (p.stripColumns + 2) * p.block;
-  float* sums = scratch + kRing * rowSize;
-  const int64_t rowsOfFloats = kFloatElements / p.stripColumns + 1;
-  for (int64_t task = begin; task < end; task++) {
-    const Place at(p, task, p.h, p.w);
-    double* partials = o.partials + at.strip * kDepthwiseSums * p.c + at.channel;
-    for (int64_t k = 0; k < kDepthwiseSums; k++)
-      for (int64_t j = 0; j < at.channels; j++) partials[k * p.c + j] = 0;
-    clear(sums, kDepthwiseSums * p.block);
-    const float* g = o.g + at.image * p.oh * p.ow * p.c + at.channel;
-    const auto slot = [&](int64_t row) { return scratch + ((row + 2) & (kRing - 1)) * rowSize; };
-    int64_t read = at.begin + p.top - 2;  // the next row of g to read
-    for (int64_t iy = at.begin; iy < at.end; iy++) {
-      const int64_t line = (at.image * p.h + iy) * p.w * p.c + at.channel, pixel = line + at.column * p.c;
-      for (; read <= iy + p.top; read++) {
-        const bool inside = read >= 0 && read < p.oh;
-        copyRow<false, false>({inside ? g + read * p.ow * p.c : nullptr, p.ow, p.c, slot(read), at.width + 2,
-                               p.block, at.channels, 2 - p.left - at.column, o.x + line},
-                              nullptr, nullptr);
-      }
-      GradientRow<kAffine, kRelu, kResults, kStream> row = {};
-      for (int i = 0; i < 3; i++) row.rows[i] = slot(iy + p.top - 2 + i);
-      row.block = p.block, row.width = at.width, row.c = p.c;
-      row.x = o.x + pixel;
-      row.taps = o.taps ? o.taps + at.channel : nullptr;
-      if (kAffine) row.scale = o.scale + at.channel, row.shift = o.shift + at.channel;
-      if (kResults == Results::dxWithResidual) row.residual = o.residual + pixel;
-      if (kResults != Results::onlyTaps) row.dx = o.dx + pixel;
-      row.sums = sums;
-      overVectors(at.channels, row);
-      if ((iy - at.begin + 1) % rowsOfFloats != 0 && iy + 1 != at.end) continue;
-      for (int64_t k = 0; k < kDepthwiseSums; k++) {
-        DW_VECTORIZE
-        for (int64_t j = 0; j < at.channels; j++) partials[k * p.c + j] += sums[k * p.block + j];
-      }
-      clear(sums, kDepthwiseSums * p.block);
-    }
-  }
+  GradientStrips<kAffine, kRelu, kResults, kStream> strips(p, o, scratch);
+  for (int64_t task = begin; task < end; task++) strips.run(task);
   if (kStream) finishStreams();
 }
 

@@ -38,6 +38,9 @@ struct DepthwiseGradients {
   double* partials;
 };
 constexpr int64_t kDepthwiseSums = 11;
+// A task of a gradient has all channels, and works on so many at a time. Its scratch: so many zeros, then
+// [11] constants for each of these blocks, then [11] sums for each.
+constexpr int64_t kDepthwiseBlock = 128;
 
 // What a left matrix passes before a product: p*x + q*other + r by column, other as large as x; nothing where
 // other is NULL.
