@@ -8,16 +8,23 @@ import sharp from 'sharp';
 import { uniform } from '../../lib/core/philox.ts';
 import { readNpy, writeNpy } from '../../lib/interop/npy.ts';
 import { readWeights, writeWeights } from '../../lib/interop/weights.ts';
+import { modes } from '../support/modes.ts';
 import { jsonLines, runCommand, startCommand } from './runCommand.ts';
 
 const slow = 600_000; // milliseconds; a machine that is busy otherwise
 
 let folder: string;
 let data: string;
+/** A run of two steps, made compiled, and one made op by op. */
 let run: string;
+let eagerRun: string;
 
 const at = (...parts: string[]): string => join(folder, ...parts);
 const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+
+type Mode = (typeof modes)[number];
+const runOf = (mode: Mode): string => (mode === 'eager' ? eagerRun : run);
+const flagsOf = (mode: Mode): string[] => (mode === 'eager' ? ['--eager'] : []);
 
 /** Arguments of a short training. */
 const short = (out: string, ...rest: string[]): string[] => [
@@ -76,39 +83,48 @@ describe('depthwise commands', function () {
     folder = await mkdtemp(join(tmpdir(), 'depthwise-cli-'));
     data = at('data');
     run = at('run');
+    eagerRun = at('run-eager');
     await makeData();
-    const { code, stderr } = await runCommand(...short(run, '--steps', '2'));
-    expect(code, stderr).to.equal(0);
+    for (const mode of modes) {
+      const { code, stderr } = await runCommand(...short(runOf(mode), '--steps', '2', ...flagsOf(mode)));
+      expect(code, stderr).to.equal(0);
+    }
   });
   after(async () => {
     await rm(folder, { recursive: true, force: true });
   });
 
   describe('train', () => {
-    it('leaves a run with its configuration, metrics and checkpoint', async () => {
-      const config = JSON.parse(await readFile(join(run, 'config.json'), 'utf8')) as Record<string, unknown>;
-      expect(config).to.include({
-        arch: 'xception',
-        classes: 2,
-        size: 71,
-        batchSize: 2,
-        seed: 0,
-        polyak: 0.9999,
+    for (const mode of modes) {
+      it(`leaves a run with its configuration, metrics and checkpoint, ${mode}`, async () => {
+        const config = JSON.parse(await readFile(join(runOf(mode), 'config.json'), 'utf8')) as Record<
+          string,
+          unknown
+        >;
+        expect(config).to.include({
+          arch: 'xception',
+          classes: 2,
+          size: 71,
+          batchSize: 2,
+          seed: 0,
+          polyak: 0.9999,
+          mode,
+        });
+        expect(config.labels).to.deep.equal(['blue', 'red']);
+        expect(config.augment).to.be.oneOf(['inception', 'light', 'none']);
+        const metrics = lines(await readFile(join(runOf(mode), 'metrics.jsonl'), 'utf8')).map(
+          (line) => JSON.parse(line) as Record<string, unknown>,
+        );
+        expect(metrics.map(({ step }) => step)).to.deep.equal([1, 2, undefined]);
+        expect(metrics[0]).to.have.all.keys('step', 'loss', 'lr');
+        expect(metrics[2]).not.to.have.any.keys('step', 'loss');
+        expect(metrics[2]).to.include({ epoch: 0.5 });
+        for (const key of ['validation', 'validation_average']) {
+          expect(metrics[2]?.[key]).to.have.all.keys('top1', 'top5', 'loss');
+        }
+        expect(await readdir(join(runOf(mode), 'checkpoints'))).to.deep.equal(['step-00000002']);
       });
-      expect(config.labels).to.deep.equal(['blue', 'red']);
-      expect(config.augment).to.be.oneOf(['inception', 'light', 'none']);
-      const metrics = lines(await readFile(join(run, 'metrics.jsonl'), 'utf8')).map(
-        (line) => JSON.parse(line) as Record<string, unknown>,
-      );
-      expect(metrics.map(({ step }) => step)).to.deep.equal([1, 2, undefined]);
-      expect(metrics[0]).to.have.all.keys('step', 'loss', 'lr');
-      expect(metrics[2]).not.to.have.any.keys('step', 'loss');
-      expect(metrics[2]).to.include({ epoch: 0.5 });
-      for (const key of ['validation', 'validation_average']) {
-        expect(metrics[2]?.[key]).to.have.all.keys('top1', 'top5', 'loss');
-      }
-      expect(await readdir(join(run, 'checkpoints'))).to.deep.equal(['step-00000002']);
-    });
+    }
 
     it('refuses to write over a run', async () => {
       const before = await snapshot(run);
@@ -135,29 +151,33 @@ describe('depthwise commands', function () {
       expect(await snapshot(run)).to.deep.equal(before);
     });
 
-    it('leaves a checkpoint at SIGINT and SIGTERM, and continues where it stopped', async () => {
-      const out = at('stopped');
-      const first = startCommand(bare(out, '--steps', '500'));
-      await first.lines(1);
-      first.child.kill('SIGINT');
-      const interrupted = await first.ended;
-      expect(interrupted.code, interrupted.stderr).to.equal(130);
-      expect(interrupted.stderr).to.match(/SIGINT: stopping after this step/);
-      const steps = jsonLines(interrupted).length;
-      const [checkpoint] = await readdir(join(out, 'checkpoints'));
-      expect(checkpoint).to.equal(`step-${String(steps).padStart(8, '0')}`);
+    for (const mode of modes) {
+      it(`leaves a checkpoint at SIGINT and SIGTERM, and continues where it stopped, ${mode}`, async () => {
+        const out = at(`stopped-${mode}`);
+        const first = startCommand(bare(out, '--steps', '500', ...flagsOf(mode)));
+        await first.lines(1);
+        first.child.kill('SIGINT');
+        const interrupted = await first.ended;
+        expect(interrupted.code, interrupted.stderr).to.equal(130);
+        expect(interrupted.stderr).to.match(/SIGINT: stopping after this step/);
+        const steps = jsonLines(interrupted).length;
+        const [checkpoint] = await readdir(join(out, 'checkpoints'));
+        expect(checkpoint).to.equal(`step-${String(steps).padStart(8, '0')}`);
 
-      const second = startCommand(['train', '--out', out, '--resume', '--steps', '500', '--json']);
-      await second.lines(1);
-      second.child.kill('SIGTERM');
-      const terminated = await second.ended;
-      expect(terminated.code, terminated.stderr).to.equal(143);
-      expect(jsonLines(terminated)[0]?.step).to.equal(steps + 1);
-      const written = lines(await readFile(join(out, 'metrics.jsonl'), 'utf8'))
-        .map((line) => (JSON.parse(line) as { step?: number }).step)
-        .filter((step) => step !== undefined);
-      expect(written).to.deep.equal(Array.from({ length: written.length }, (_, i) => i + 1));
-    });
+        const second = startCommand([
+          ...['train', '--out', out, '--resume', '--steps', '500', '--json', ...flagsOf(mode)],
+        ]);
+        await second.lines(1);
+        second.child.kill('SIGTERM');
+        const terminated = await second.ended;
+        expect(terminated.code, terminated.stderr).to.equal(143);
+        expect(jsonLines(terminated)[0]?.step).to.equal(steps + 1);
+        const written = lines(await readFile(join(out, 'metrics.jsonl'), 'utf8'))
+          .map((line) => (JSON.parse(line) as { step?: number }).step)
+          .filter((step) => step !== undefined);
+        expect(written).to.deep.equal(Array.from({ length: written.length }, (_, i) => i + 1));
+      });
+    }
 
     it('exits at once at the second SIGINT', async () => {
       const running = startCommand(bare(at('twice'), '--steps', '500'));
@@ -171,73 +191,104 @@ describe('depthwise commands', function () {
       expect(code).to.equal(130);
     });
 
-    it('stops with 4 when the loss is not finite', async () => {
-      const out = at('diverged');
-      const args = bare(out, '--steps', '6', '--log-every', '1');
-      const { code, stderr } = await runCommand(...args.map((word) => (word === '0.01' ? '1e30' : word)));
-      expect(stderr).to.match(/depthwise: step \d+: .*(not finite|the loss is)/);
-      expect(code).to.equal(4);
-    });
+    for (const mode of modes) {
+      it(`stops with 4 when the loss is not finite, ${mode}`, async () => {
+        const out = at(`diverged-${mode}`);
+        const args = bare(out, '--steps', '6', '--log-every', '1', ...flagsOf(mode));
+        const { code, stderr } = await runCommand(...args.map((word) => (word === '0.01' ? '1e30' : word)));
+        expect(stderr).to.match(/depthwise: step \d+: .*(not finite|the loss is)/);
+        expect(code).to.equal(4);
+      });
+    }
 
-    it('starts from weights with another number of classes, and says what is left out', async () => {
-      const { code, stderr } = await runCommand(
-        ...bare(at('init'), '--steps', '1', '--classes', '3', '--init', run),
-      );
-      expect(stderr).to.match(
-        /--init: the classifier does not fit 3 classes and starts anew \(predictions\.weight/,
-      );
-      expect(code, stderr).to.equal(0);
-      expect(await readdir(at('init', 'checkpoints', 'step-00000001'))).not.to.include('average.safetensors');
-    });
+    for (const mode of modes) {
+      it(`starts from weights with another number of classes, and says what is left out, ${mode}`, async () => {
+        const { code, stderr } = await runCommand(
+          ...bare(
+            at(`init-${mode}`),
+            '--steps',
+            '1',
+            '--classes',
+            '3',
+            '--init',
+            runOf(mode),
+            ...flagsOf(mode),
+          ),
+        );
+        expect(stderr).to.match(
+          /--init: the classifier does not fit 3 classes and starts anew \(predictions\.weight/,
+        );
+        expect(code, stderr).to.equal(0);
+        expect(await readdir(at(`init-${mode}`, 'checkpoints', 'step-00000001'))).not.to.include(
+          'average.safetensors',
+        );
+      });
+    }
 
-    it('feeds arrays in order, as they are', async () => {
-      const n = 4;
-      const images = Float32Array.from({ length: n * 71 * 71 * 3 }, (_, i) => uniform(3, i) * 2 - 1);
-      await writeNpy(at('x.npy'), { dtype: 'f32', shape: [n, 71, 71, 3], data: images });
-      await writeNpy(at('y.npy'), { dtype: 'i32', shape: [n], data: Int32Array.of(0, 1, 2, 1) });
-      const ended = await runCommand(
-        ...['train', '--arrays', at('x.npy'), at('y.npy'), '--augment', 'none', '--shuffle', 'false'],
-        ...[
-          '--dropout',
-          '0',
-          '--log-every',
-          '1',
-          '--batch',
-          '2',
-          '--steps',
-          '2',
-          '--json',
-          '--out',
-          at('arrays'),
-        ],
-      );
-      expect(ended.code, ended.stderr).to.equal(0);
-      const found = jsonLines(ended);
-      expect(found.map(({ step, epoch }) => step ?? `epoch ${epoch}`)).to.deep.equal([1, 2, 'epoch 1']);
-      expect((await readWeights(at('arrays'))).classes).to.equal(3);
-      const mismatch = await runCommand(
-        ...['train', '--arrays', at('x.npy'), at('y.npy'), '--size', '80', '--steps', '1', '--out', at('no')],
-      );
-      expect(mismatch.stderr).to.match(/float32 images are taken as they stand, 71 x 71; --size is 80\n$/);
-      expect(mismatch.code).to.equal(1);
-    });
+    for (const mode of modes) {
+      it(`feeds arrays in order, as they are, ${mode}`, async () => {
+        const n = 4;
+        const images = Float32Array.from({ length: n * 71 * 71 * 3 }, (_, i) => uniform(3, i) * 2 - 1);
+        await writeNpy(at('x.npy'), { dtype: 'f32', shape: [n, 71, 71, 3], data: images });
+        await writeNpy(at('y.npy'), { dtype: 'i32', shape: [n], data: Int32Array.of(0, 1, 2, 1) });
+        const ended = await runCommand(
+          ...['train', '--arrays', at('x.npy'), at('y.npy'), '--augment', 'none', '--shuffle', 'false'],
+          ...[
+            '--dropout',
+            '0',
+            '--log-every',
+            '1',
+            '--batch',
+            '2',
+            '--steps',
+            '2',
+            '--json',
+            '--out',
+            at(`arrays-${mode}`),
+            ...flagsOf(mode),
+          ],
+        );
+        expect(ended.code, ended.stderr).to.equal(0);
+        const found = jsonLines(ended);
+        expect(found.map(({ step, epoch }) => step ?? `epoch ${epoch}`)).to.deep.equal([1, 2, 'epoch 1']);
+        expect((await readWeights(at(`arrays-${mode}`))).classes).to.equal(3);
+        const mismatch = await runCommand(
+          ...[
+            'train',
+            '--arrays',
+            at('x.npy'),
+            at('y.npy'),
+            '--size',
+            '80',
+            '--steps',
+            '1',
+            '--out',
+            at('no'),
+          ],
+        );
+        expect(mismatch.stderr).to.match(/float32 images are taken as they stand, 71 x 71; --size is 80\n$/);
+        expect(mismatch.code).to.equal(1);
+      });
+    }
   });
 
   describe('eval', () => {
-    it('counts exactly, by the names of the classes', async () => {
-      const ended = await runCommand('eval', data, '--weights', run, '--json');
-      expect(ended.code, ended.stderr).to.equal(0);
-      const [found] = jsonLines(ended);
-      expect(found).to.include({ images: 4 });
-      const classes = found?.per_class as { class: string; images: number }[];
-      expect(classes.map((scores) => [scores.class, scores.images])).to.deep.equal([
-        ['blue', 2],
-        ['red', 2],
-      ]);
-      const confusion = found?.confusion as number[][];
-      expect(confusion.flat().reduce((a, b) => a + b)).to.equal(4);
-      expect(found?.top1).to.equal(((confusion[0]?.[0] ?? 0) + (confusion[1]?.[1] ?? 0)) / 4);
-    });
+    for (const mode of modes) {
+      it(`counts exactly, by the names of the classes, ${mode}`, async () => {
+        const ended = await runCommand('eval', data, '--weights', runOf(mode), '--json', ...flagsOf(mode));
+        expect(ended.code, ended.stderr).to.equal(0);
+        const [found] = jsonLines(ended);
+        expect(found).to.include({ images: 4 });
+        const classes = found?.per_class as { class: string; images: number }[];
+        expect(classes.map((scores) => [scores.class, scores.images])).to.deep.equal([
+          ['blue', 2],
+          ['red', 2],
+        ]);
+        const confusion = found?.confusion as number[][];
+        expect(confusion.flat().reduce((a, b) => a + b)).to.equal(4);
+        expect(found?.top1).to.equal(((confusion[0]?.[0] ?? 0) + (confusion[1]?.[1] ?? 0)) / 4);
+      });
+    }
 
     it('refuses a class that the weights do not have', async () => {
       await mkdir(at('other', 'green'), { recursive: true });
@@ -251,31 +302,34 @@ describe('depthwise commands', function () {
   });
 
   describe('predict', () => {
-    it('gives a line per image, best first, and passes over what it cannot read', async () => {
-      await writeFile(at('text.jpg'), 'not an image');
-      const good = join(data, 'validation', 'red', '0.jpg');
-      const whole = await readFile(good);
-      await writeFile(at('cut.jpg'), whole.subarray(0, whole.length / 2));
-      const ended = await runCommand(
-        'predict',
-        at('cut.jpg'),
-        good,
-        at('text.jpg'),
-        '--weights',
-        run,
-        '--json',
-      );
-      expect(ended.code).to.equal(1);
-      expect(lines(ended.stderr)).to.have.length(2);
-      expect(ended.stderr).to.include(at('cut.jpg')).and.include(at('text.jpg'));
-      const found = jsonLines(ended);
-      expect(found).to.have.length(1);
-      expect(found[0]?.file).to.equal(good);
-      const predictions = found[0]?.predictions as { index: number; label: string; probability: number }[];
-      expect(predictions.map(({ label }) => label)).to.have.members(['blue', 'red']);
-      expect(predictions[0]!.probability).to.be.at.least(predictions[1]!.probability);
-      expect(predictions[0]!.probability + predictions[1]!.probability).to.be.closeTo(1, 1e-6);
-    });
+    for (const mode of modes) {
+      it(`gives a line per image, best first, and passes over what it cannot read, ${mode}`, async () => {
+        await writeFile(at('text.jpg'), 'not an image');
+        const good = join(data, 'validation', 'red', '0.jpg');
+        const whole = await readFile(good);
+        await writeFile(at('cut.jpg'), whole.subarray(0, whole.length / 2));
+        const ended = await runCommand(
+          'predict',
+          at('cut.jpg'),
+          good,
+          at('text.jpg'),
+          '--weights',
+          runOf(mode),
+          '--json',
+          ...flagsOf(mode),
+        );
+        expect(ended.code).to.equal(1);
+        expect(lines(ended.stderr)).to.have.length(2);
+        expect(ended.stderr).to.include(at('cut.jpg')).and.include(at('text.jpg'));
+        const found = jsonLines(ended);
+        expect(found).to.have.length(1);
+        expect(found[0]?.file).to.equal(good);
+        const predictions = found[0]?.predictions as { index: number; label: string; probability: number }[];
+        expect(predictions.map(({ label }) => label)).to.have.members(['blue', 'red']);
+        expect(predictions[0]!.probability).to.be.at.least(predictions[1]!.probability);
+        expect(predictions[0]!.probability + predictions[1]!.probability).to.be.closeTo(1, 1e-6);
+      });
+    }
 
     it('takes names from a file', async () => {
       await writeFile(at('labels.txt'), 'azure\nscarlet\n');
@@ -288,47 +342,50 @@ describe('depthwise commands', function () {
       expect(wrong.code).to.equal(1);
     });
 
-    it('gives the same for an array of uint8, of float32 and for logits', async () => {
-      const n = 3;
-      const pixels = Uint8Array.from({ length: n * 71 * 71 * 3 }, (_, i) => uniform(8, i) * 256);
-      const floats = Float32Array.from(pixels, (value) => value / 127.5 - 1);
-      const shape = [n, 71, 71, 3];
-      await writeNpy(at('u8.npy'), { dtype: 'u8', shape, data: pixels });
-      await writeNpy(at('f32.npy'), { dtype: 'f32', shape, data: floats });
-      const outputs = async (input: string, ...rest: string[]): Promise<Float32Array> => {
-        const out = at(`out-${input}-${rest.length}`);
-        const { code, stderr, stdout } = await runCommand(
-          ...[
-            'predict',
-            '--input',
-            at(input),
-            '--output',
-            out,
-            '--weights',
-            run,
-            '--batch',
-            '2',
-            '--json',
-            ...rest,
-          ],
-        );
-        expect(code, stderr).to.equal(0);
-        expect(stdout).to.equal('');
-        const { dtype, shape: found, data: values } = await readNpy(out);
-        expect([dtype, found]).to.deep.equal(['f32', [n, 2]]);
-        return values as Float32Array;
-      };
-      const [u8, f32, logits] = [
-        await outputs('u8.npy'),
-        await outputs('f32.npy'),
-        await outputs('f32.npy', '--logits'),
-      ];
-      for (let i = 0; i < n * 2; i++) expect(u8[i]).to.be.closeTo(f32[i]!, 1e-5);
-      for (let i = 0; i < n; i++) {
-        const [a, b] = [logits[i * 2]!, logits[i * 2 + 1]!];
-        expect(f32[i * 2]).to.be.closeTo(1 / (1 + Math.exp(b - a)), 1e-5);
-      }
-    });
+    for (const mode of modes) {
+      it(`gives the same for an array of uint8, of float32 and for logits, ${mode}`, async () => {
+        const n = 3;
+        const pixels = Uint8Array.from({ length: n * 71 * 71 * 3 }, (_, i) => uniform(8, i) * 256);
+        const floats = Float32Array.from(pixels, (value) => value / 127.5 - 1);
+        const shape = [n, 71, 71, 3];
+        await writeNpy(at('u8.npy'), { dtype: 'u8', shape, data: pixels });
+        await writeNpy(at('f32.npy'), { dtype: 'f32', shape, data: floats });
+        const outputs = async (input: string, ...rest: string[]): Promise<Float32Array> => {
+          const out = at(`out-${input}-${rest.length}`);
+          const { code, stderr, stdout } = await runCommand(
+            ...[
+              'predict',
+              '--input',
+              at(input),
+              '--output',
+              out,
+              '--weights',
+              runOf(mode),
+              ...flagsOf(mode),
+              '--batch',
+              '2',
+              '--json',
+              ...rest,
+            ],
+          );
+          expect(code, stderr).to.equal(0);
+          expect(stdout).to.equal('');
+          const { dtype, shape: found, data: values } = await readNpy(out);
+          expect([dtype, found]).to.deep.equal(['f32', [n, 2]]);
+          return values as Float32Array;
+        };
+        const [u8, f32, logits] = [
+          await outputs('u8.npy'),
+          await outputs('f32.npy'),
+          await outputs('f32.npy', '--logits'),
+        ];
+        for (let i = 0; i < n * 2; i++) expect(u8[i]).to.be.closeTo(f32[i]!, 1e-5);
+        for (let i = 0; i < n; i++) {
+          const [a, b] = [logits[i * 2]!, logits[i * 2 + 1]!];
+          expect(f32[i * 2]).to.be.closeTo(1 / (1 + Math.exp(b - a)), 1e-5);
+        }
+      });
+    }
   });
 
   describe('convert', () => {
