@@ -5,7 +5,14 @@ import { type Aval, aval, sameShape, showAval } from '../core/aval.ts';
 import { accumulatorType } from '../core/dtype.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { defineOp } from '../core/op.ts';
-import { type ConvAttributes, conv2dOp } from './conv2d.ts';
+import {
+  type ConvAttributes,
+  type ConvInputGradAttributes,
+  type ConvWeightGradAttributes,
+  conv2dInputGradOp,
+  conv2dOp,
+  conv2dWeightGradOp,
+} from './conv2d.ts';
 import { type MaxPoolGradAttributes, maxPoolGradOp, maxPoolOp, type PoolAttributes } from './pool.ts';
 import { shapeRule } from './shapeRule.ts';
 import { encodeWindow } from './window.ts';
@@ -144,6 +151,44 @@ export const channelAffine2Op = defineOp<object>()({
     ({ c }, { lead, dtype }) => [aval([...lead, c], dtype)],
   ),
   encode: () => [],
+  vjp: none,
+});
+
+const affine2Pattern = { g: 'T[...,c]', y: 'T[...,c]', p: 'A[c]', q: 'A[c]', r: 'A[c]' } as const;
+/** Refuses operands that channelAffine2 would refuse, of the op called `name`. */
+const affine2Rule = (name: string) => shapeRule(name, affine2Pattern, () => []);
+
+const inputGradAffine2Rule = affine2Rule('conv2dInputGradAffine2');
+const weightGradAffine2Rule = affine2Rule('conv2dWeightGradAffine2');
+
+/**
+ * conv2dInputGradAffine2(g, y, p, q, r, w) → dx = conv2dInputGrad(g·p + y·q + r, w): the gradient of the normalization
+ * after a convolution is taken as it is read.
+ */
+export const conv2dInputGradAffine2Op = defineOp<ConvInputGradAttributes>()({
+  name: 'conv2dInputGradAffine2',
+  inputs: ['g', 'y', 'p', 'q', 'r', 'w'],
+  outputs: ['dx'],
+  infer: (inputs, a) => {
+    const [g, , , , , w] = inputs as [Aval, Aval, Aval, Aval, Aval, Aval];
+    inputGradAffine2Rule(inputs.slice(0, 5), a);
+    return conv2dInputGradOp.infer([g, w], a);
+  },
+  encode: conv2dInputGradOp.encode,
+  vjp: none,
+});
+
+/** conv2dWeightGradAffine2(x, g, y, p, q, r) → dw = conv2dWeightGrad(x, g·p + y·q + r). */
+export const conv2dWeightGradAffine2Op = defineOp<ConvWeightGradAttributes>()({
+  name: 'conv2dWeightGradAffine2',
+  inputs: ['x', 'g', 'y', 'p', 'q', 'r'],
+  outputs: ['dw'],
+  infer: (inputs, a) => {
+    const [x, g] = inputs as [Aval, Aval];
+    weightGradAffine2Rule(inputs.slice(1), a);
+    return conv2dWeightGradOp.infer([x, g], a);
+  },
+  encode: conv2dWeightGradOp.encode,
   vjp: none,
 });
 

@@ -18,7 +18,9 @@ import {
   affineReluGradOp,
   affineReluOp,
   channelAffine2Op,
+  conv2dInputGradAffine2Op,
   conv2dSumsOp,
+  conv2dWeightGradAffine2Op,
   depthwiseAffineGradOp,
   depthwiseAffineOp,
   depthwiseReluGradOp,
@@ -181,6 +183,41 @@ const normalizationGradient: Rule = {
   },
 };
 
+/**
+ * channelAffine2 → the two gradients of the convolution before the normalization: both take it as they read, and its
+ * result is never written. One of the two alone would read more than it saves.
+ */
+const normalizationGradientOnLoad: Rule = {
+  name: 'normalization gradient on load',
+  root: 'channelAffine2',
+  apply(affine, rewriter) {
+    const { graph } = rewriter;
+    const y = outputOf(affine, 'y');
+    const [inputGrad, ...otherInputGrads] = graph.users(y, 'conv2dInputGrad', 'g');
+    const [weightGrad, ...otherWeightGrads] = graph.users(y, 'conv2dWeightGrad', 'g');
+    if (inputGrad === undefined || weightGrad === undefined) return;
+    if (otherInputGrads.length + otherWeightGrads.length > 0) return;
+    if (graph.isOutput(y) || graph.uses(y).length !== 2) return;
+    const inputs = affine.inputs as readonly ValueId[];
+    const dw = rewriter.emit(
+      conv2dWeightGradAffine2Op,
+      [operandOf(weightGrad, 'x'), ...inputs],
+      weightGrad.attributes as ConvWeightGradAttributes,
+      weightGrad,
+    );
+    if (dw === undefined) return;
+    const dx = rewriter.emit(
+      conv2dInputGradAffine2Op,
+      [...inputs, operandOf(inputGrad, 'w')],
+      inputGrad.attributes as ConvInputGradAttributes,
+      inputGrad,
+    );
+    if (dx === undefined) return;
+    rewriter.replace(outputOf(inputGrad, 'dx'), dx[0] as ValueId);
+    rewriter.replace(outputOf(weightGrad, 'dw'), dw[0] as ValueId);
+  },
+};
+
 /** maxPool(channelAffine) + residual: the end of a module that halves the image. */
 const affinePoolAdd: Rule = {
   name: 'affine, pool, add',
@@ -290,6 +327,7 @@ export const fusions: readonly Rule[] = [
   normalizeOnLoad,
   affineReluBackward,
   normalizationGradient,
+  normalizationGradientOnLoad,
   affinePoolAdd,
   poolGradientSums,
   affineAdd,

@@ -162,6 +162,11 @@
   /* maxPoolGradSums(g, argmax, x) -> dx = maxPoolGrad(g, argmax), sumG, sumGX of dx and dx*x                          \
    *   [kernel_h, kernel_w, window, h, w] */                                                                           \
   X(210, maxPoolGradSums)                                                                                              \
+  /* conv2dInputGradAffine2(g, y T[n,oh,ow,o], p, q, r A[o], w) -> dx = conv2dInputGrad(g*p + y*q + r, w)              \
+   *   [conv, h, w] */                                                                                                 \
+  X(211, conv2dInputGradAffine2)                                                                                       \
+  /* conv2dWeightGradAffine2(x, g, y, p, q, r) -> dw = conv2dWeightGrad(x, g*p + y*q + r)  [conv, kh, kw] */           \
+  X(212, conv2dWeightGradAffine2)                                                                                      \
   /* Ops of inference programs, whose weights hold still; epilogue: conv, relu. */                                     \
   /* filterMultiply(w T[o,kh,kw,d], scale A[o]) -> y = each filter times its scale */                                  \
   X(220, filterMultiply)                                                                                               \

@@ -442,6 +442,18 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const { x, w, attributes } = convolution(random, i);
     return { inputs: [random.normal(x), random.normal(w)], attributes };
   },
+  conv2dInputGradAffine2: (random, i) => {
+    const { x, w, y, attributes } = convolution(random, i);
+    const o = y.slice(-1);
+    const inputs = [y, y, o, o, o, w].map((shape) => random.normal(shape));
+    return { inputs, attributes: { ...attributes, size: [x[1]!, x[2]!] } };
+  },
+  conv2dWeightGradAffine2: (random, i) => {
+    const { x, w, y, attributes } = convolution(random, i);
+    const o = y.slice(-1);
+    const inputs = [x, y, y, o, o, o].map((shape) => random.normal(shape));
+    return { inputs, attributes: { ...attributes, kernel: [w[1]!, w[2]!] } };
+  },
   channelAffine2: (random) => {
     const x = channels(random);
     const c = x.slice(-1);

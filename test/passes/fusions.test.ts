@@ -55,6 +55,12 @@ const depthwise = (a: Tensor, kernel: Tensor, dilation = 1) =>
   ops.conv2d(a, kernel, { groups: 3, padding: 'same', dilation });
 const affine = (a: Tensor, scale: Tensor, shift: Tensor) => ops.channelAffine(a, scale, shift);
 const reluGrad = (g: Tensor, y: Tensor) => applyOne(opTable.reluGrad, [g, y], {});
+const affine2 = (...operands: Tensor[]) => applyOne(opTable.channelAffine2, operands, {});
+const pointwise = { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups: 1 } as const;
+const pointwiseInputGrad = (g: Tensor, k: Tensor) =>
+  applyOne(opTable.conv2dInputGrad, [g, k], { ...pointwise, size: [6, 5] });
+const pointwiseWeightGrad = (a: Tensor, g: Tensor) =>
+  applyOne(opTable.conv2dWeightGrad, [a, g], { ...pointwise, kernel: [1, 1] });
 const pool = (a: Tensor) => ops.maxPool(a, { kernel: 3, stride: 2, padding: 'same' });
 const pooled = [2, 3, 3, 3];
 /** A function of `n` tensors, with the gradients of all. */
@@ -295,6 +301,34 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       (a, b, p, q) => ops.add(ops.channelMultiply(a!, p!), ops.channelMultiply(b!, q!)),
       ['channelMultiply', 'add'],
       ['channelAffine2'],
+    ],
+  ],
+  'normalization gradient on load': [
+    [
+      'normalization after a convolution',
+      [x, [4, 1, 1, 3], [4], [4], [4], [4]],
+      gradients((a, k, gamma, beta, mean, variance) =>
+        square(ops.batchNormTraining(ops.conv2d(a!, k!), gamma!, beta!, mean!, variance!).y),
+      ),
+      ['conv2dInputGradAffine2', 'conv2dWeightGradAffine2'],
+      ['channelAffine2', 'conv2dInputGrad', 'conv2dWeightGrad'],
+    ],
+    [
+      'not: one of the gradients alone',
+      [x, x, c, c, c, [3, 1, 1, 3]],
+      (g, y, p, q, r, k) => pointwiseInputGrad(affine2(g!, y!, p!, q!, r!), k!),
+      ['channelAffine2', 'conv2dInputGrad'],
+      ['conv2dInputGradAffine2'],
+    ],
+    [
+      'not: a gradient that is read elsewhere',
+      [x, x, c, c, c, [3, 1, 1, 3]],
+      (g, y, p, q, r, k) => {
+        const sum = affine2(g!, y!, p!, q!, r!);
+        return [pointwiseInputGrad(sum, k!), pointwiseWeightGrad(y!, sum), sum];
+      },
+      ['channelAffine2', 'conv2dInputGrad', 'conv2dWeightGrad'],
+      ['conv2dInputGradAffine2', 'conv2dWeightGradAffine2'],
     ],
   ],
   'affine, pool, add': [

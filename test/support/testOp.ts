@@ -212,6 +212,8 @@ const optionalOps: readonly OpName[] = [
   'depthwiseReluGrad',
   'conv2dSums',
   'channelAffine2',
+  'conv2dInputGradAffine2',
+  'conv2dWeightGradAffine2',
   'affineRelu',
   'affineReluGrad',
   'affineAdd',

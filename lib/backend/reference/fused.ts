@@ -73,6 +73,16 @@ const channelAffine2: Kernel = ([a, b, p, q, r], outputs) => {
   add([made(channelMultiply, [a!, p!], a!), made(channelAffine, [b!, q!, r!], b!)], outputs, []);
 };
 
+const affine2 = ([g, y, p, q, r]: readonly Operand[]) => made(channelAffine2, [g!, y!, p!, q!, r!], g!);
+
+const conv2dInputGradAffine2: Kernel = ([g, y, p, q, r, w], outputs, attributes) => {
+  conv2dInputGrad([affine2([g!, y!, p!, q!, r!]), w!], outputs, attributes);
+};
+
+const conv2dWeightGradAffine2: Kernel = ([x, ...operands], outputs, attributes) => {
+  conv2dWeightGrad([x!, affine2(operands)], outputs, attributes);
+};
+
 const filterMultiply: Kernel = ([w, scale], [y]) => {
   const perFilter = w!.data.length / scale!.data.length;
   y!.data.set(w!.data.map((v, i) => v * (scale!.data[Math.floor(i / perFilter)] as number)));
@@ -143,6 +153,8 @@ export const fusedKernels = {
   depthwiseReluGrad,
   conv2dSums,
   channelAffine2,
+  conv2dInputGradAffine2,
+  conv2dWeightGradAffine2,
   affineRelu,
   affineReluGrad,
   affineAdd,
