@@ -1,4 +1,5 @@
-// Convolution and its two gradients by oneDNN: NHWC images, weights [o, kh, kw, c/groups] at the interface.
+// Convolution and its two gradients: NHWC images, weights [o, kh, kw, c/groups] at the interface. Depthwise and
+// pointwise ones by our own loops, all others by oneDNN.
 //
 // oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the
 // convolution.
@@ -7,7 +8,6 @@
 #include "convolution.h"
 #include "depthwiseConvolution.h"
 #include "descriptors.h"
-#include "matmul.h"
 #include "parts.h"
 #include "pointwise.h"
 #include "primitive.h"
@@ -219,7 +219,7 @@ class StridedPointwiseGrad final : public dw_kernel {
 KernelPointer forwardKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwise(device, conv);
-  if (hasPointwiseLoops(device, conv)) return preparePointwise(device, conv, {});
+  if (hasPointwiseLoops(conv)) return preparePointwise(device, conv, {});
   return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
                                        DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
@@ -232,7 +232,7 @@ KernelPointer prepareForward(dw_device& device, const Node& node) {
 KernelPointer inputGradKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseInputGrad(device, conv);
-  if (hasPointwiseLoops(device, conv)) return preparePointwiseInputGrad(device, conv);
+  if (hasPointwiseLoops(conv)) return preparePointwiseInputGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::inputGrad);
   const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
@@ -243,23 +243,15 @@ KernelPointer inputGradKernel(dw_device& device, const Convolution& conv) {
   return std::make_unique<WithWeights>(device, conv, descriptor, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, g, x);
 }
 
-// Measured on Zen 4 (AVX-512, oneDNN 2.6.3): with few pixels for its channels a pointwise weight gradient is
-// faster as a product of matrices (728 to 728 channels on 2,888 pixels: 30 ms against 36 ms of one core),
-// with many as a convolution (128 to 128 on 172,872: 66 against 55). The other two directions are never
-// slower as a convolution.
-bool productIsFaster(const Convolution& conv) { return conv.pixels() < 8 * std::max(conv.c, conv.o); }
-
 KernelPointer weightGradKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) {
     return makeKernel([count = conv.o * conv.kernelH * conv.kernelW * conv.c /
                                conv.groups](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseWeightGrad(device, conv);
-  if (hasPointwiseLoops(device, conv)) return preparePointwiseWeightGrad(device, conv);
+  if (hasPointwiseLoops(conv)) return preparePointwiseWeightGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::weightGrad);
-  if (conv.pointwise() && productIsFaster(conv))
-    return prepareProduct(device, {conv.o, conv.pixels(), true}, 1, {conv.pixels(), conv.c, false}, 0);
   return std::make_unique<WeightGrad>(device, conv);
 }
 
@@ -345,7 +337,7 @@ Convolution readForwardSums(const Node& node) {
 
 KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
   const Convolution conv = readForwardSums(node);
-  if (hasPointwiseLoops(device, conv)) {
+  if (hasPointwiseLoops(conv)) {
     PointwiseEpilogue epilogue;
     epilogue.sums = true;
     return preparePointwise(device, conv, epilogue);

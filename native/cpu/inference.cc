@@ -1,10 +1,12 @@
-// Ops of inference programs: convolutions by oneDNN with bias, residual and ReLU in the epilogue, and their
-// filters in the layout that oneDNN computes with, reordered once for all runs.
+// Ops of inference programs: convolutions with bias, residual and ReLU in the epilogue, and their filters in the
+// layout that they are computed with, reordered once for all runs. Pointwise ones by our own loops, all others by
+// oneDNN.
 #include <cstring>
 
 #include "convolution.h"
 #include "depthwiseConvolution.h"
 #include "descriptors.h"
+#include "pointwise.h"
 #include "primitive.h"
 
 namespace dw::cpu {
@@ -123,6 +125,11 @@ class WithEpilogue final : public dw_kernel {
 
 KernelPointer prepare(dw_device& device, const Fused& fused, bool packed) {
   if (fused.conv.empty()) return makeKernel([](const Launch&) {});
+  if (hasPointwiseLoops(fused.conv)) {
+    PointwiseEpilogue epilogue;
+    epilogue.bias = true, epilogue.residual = fused.add, epilogue.relu = fused.relu, epilogue.packed = packed;
+    return preparePointwise(device, fused.conv, epilogue);
+  }
   return std::make_unique<WithEpilogue>(device, fused, packed);
 }
 
@@ -134,6 +141,7 @@ KernelPointer prepareBias(dw_device& device, const Node& node) {
 // Bytes of the filters as the convolution wants them; 0 where that is how they are.
 size_t packedSize(const dnnl::engine& engine, const Fused& fused) {
   if (fused.conv.empty()) return 0;
+  if (hasPointwiseLoops(fused.conv)) return packedPointwiseBytes(fused.conv);
   const onednn::Desc there = descriptorOf(engine, fused).weights_desc();
   return there == describeWeights(fused.conv) ? 0 : there.get_size();
 }
@@ -217,7 +225,9 @@ class PackFilters final : public dw_kernel {
 };
 
 KernelPointer preparePack(dw_device& device, const Node& node) {
-  return std::make_unique<PackFilters>(device, readPack(node));
+  const Fused fused = readPack(node);
+  if (hasPointwiseLoops(fused.conv)) return preparePackPointwise(device, fused.conv);
+  return std::make_unique<PackFilters>(device, fused);
 }
 
 void checkMultiply(const Node& node) {

@@ -1,5 +1,4 @@
-// A product of matrices, as a kernel: linear layers, and pointwise convolutions where a product is the faster
-// way.
+// A product of matrices, as a kernel: linear layers.
 #ifndef DEPTHWISE_CPU_MATMUL_H
 #define DEPTHWISE_CPU_MATMUL_H
 

@@ -175,6 +175,7 @@ struct Kernels {
 #undef DW_KERNEL_MEMBER
 };
 
+constexpr int64_t kMostTileColumns = 32;  // a multiple of every tileColumns
 inline int64_t panelsOf(const Kernels& kernels, int64_t columns) {
   return (columns + kernels.tileColumns - 1) / kernels.tileColumns;
 }
