@@ -12,8 +12,7 @@ namespace {
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-constexpr int kRing = 4;   // rows kept; a power of two
-constexpr int kAhead = 2;  // rows that the cache is asked for before they are read
+constexpr int kRing = 4;  // rows kept; a power of two
 
 // Where a task works.
 struct Place {
@@ -38,7 +37,6 @@ struct CopyRow {
   int64_t width, stride;
   float* to;
   int64_t columns, block, channels, margin;
-  const float* ahead;  // a row of the same shape that is wanted soon, or NULL
 };
 
 template <bool kAffine, bool kRelu>
@@ -71,15 +69,15 @@ void copyRow(const CopyRow& row, const float* scale, const float* shift) {
   clear(row.to, first * row.block);
   for (int64_t i = first; i < last; i++) {
     const int64_t at = (i - row.margin) * row.stride;
-    if (row.ahead)
-      for (int64_t j = 0; j < row.channels; j += 16) __builtin_prefetch(row.ahead + at + j, 0, 2);
     overVectors(row.channels,
                 ActivatePixel<kAffine, kRelu>{row.from + at, scale, shift, row.to + i * row.block});
   }
   clear(row.to + last * row.block, (row.columns - last) * row.block);
 }
 
-// R rows by T columns of results, from R + 2 rows of scratch.
+// R rows by T columns of results, from R + 2 rows of scratch. The next R rows of x and y are asked for
+// meanwhile, in the order of addresses and not of tiles: one core has too few requests of its own in flight
+// (11 GB/s), but the processor goes on with runs of lines.
 template <int R, int T, bool kStream>
 struct ForwardTile {
   const float* rows[R + 2];
@@ -87,6 +85,8 @@ struct ForwardTile {
   const float* taps;
   float* y;
   int64_t c, rowStride;
+  const float *aheadX, *aheadY;  // this tile's share of the R rows that are asked for
+  int64_t xRowStride;
 
   template <int W>
   void run(int64_t j) const {
@@ -110,6 +110,14 @@ struct ForwardTile {
 #pragma GCC unroll 2
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 6
+      for (int i = 0; i < T * W; i += 16) {
+        __builtin_prefetch(aheadX + r * xRowStride + j * T + i, 0, 2);
+        if (!kStream) __builtin_prefetch(aheadY + r * rowStride + j * T + i, 1, 2);
+      }
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 6
       for (int t = 0; t < T; t++) {
         float* to = y + r * rowStride + t * c + j;
         if (kStream)
@@ -121,21 +129,31 @@ struct ForwardTile {
   }
 };
 
-// One or two rows of results, tile by tile.
+// One or two rows of results, block by block of channels, whose taps stay in the first-level cache.
 template <int R, bool kStream>
 void forwardRows(const DepthwiseShape& p, const Place& place, const float* const* ring, const float* taps,
-                 float* y) {
-  const auto tiles = [&](auto width, int64_t at) {
-    constexpr int T = decltype(width)::value;
-    ForwardTile<R, T, kStream> tile = {{}, p.block, taps, y + at * p.c, p.c, p.ow * p.c};
-    for (int i = 0; i < R + 2; i++) tile.rows[i] = ring[i] + at * p.block;
-    overVectors(place.channels, tile);
-  };
-  int64_t at = 0;
-  for (; at + 4 <= place.width; at += 4) tiles(Count<4>{}, at);
-  if (place.width - at == 3) tiles(Count<3>{}, at);
-  if (place.width - at == 2) tiles(Count<2>{}, at);
-  if (place.width - at == 1) tiles(Count<1>{}, at);
+                 float* y, const float* nextX) {
+  int64_t asked = 0;  // elements of the next rows that were asked for
+  for (int64_t channel = 0; channel < place.channels; channel += kDepthwiseBlock) {
+    const int64_t channels = least(kDepthwiseBlock, place.channels - channel);
+    const auto tiles = [&](auto width, int64_t at) {
+      constexpr int T = decltype(width)::value;
+      ForwardTile<R, T, kStream> tile = {};
+      for (int i = 0; i < R + 2; i++) tile.rows[i] = ring[i] + at * p.block + channel;
+      tile.block = p.block, tile.c = p.c, tile.rowStride = p.ow * p.c;
+      tile.taps = taps + channel;
+      tile.y = y + at * p.c + channel;
+      tile.aheadX = nextX + asked, tile.aheadY = y + R * tile.rowStride + asked;
+      tile.xRowStride = p.w * p.c;
+      overVectors(channels, tile);
+      asked += T * channels;
+    };
+    int64_t at = 0;
+    for (; at + 4 <= place.width; at += 4) tiles(Count<4>{}, at);
+    if (place.width - at == 3) tiles(Count<3>{}, at);
+    if (place.width - at == 2) tiles(Count<2>{}, at);
+    if (place.width - at == 1) tiles(Count<1>{}, at);
+  }
 }
 
 // Two rows of results at once share the loads of the rows between them, where registers suffice.
@@ -155,18 +173,18 @@ void forward(const DepthwiseShape& p, const float* x, const float* scale, const 
     for (int64_t oy = at.begin; oy < at.end; oy += kRows) {
       const int rows = at.end - oy < kRows ? 1 : kRows;
       for (; read < oy - p.top + rows + 2; read++) {
-        const auto row = [&](int64_t iy) { return iy >= 0 && iy < p.h ? image + iy * p.w * p.c : nullptr; };
-        copyRow<kAffine, kRelu>({row(read), p.w, p.c, slot(read), at.width + 2, p.block, at.channels,
-                                 p.left - at.column, row(read + kAhead)},
-                                s, b);
+        const float* from = read >= 0 && read < p.h ? image + read * p.w * p.c : nullptr;
+        copyRow<kAffine, kRelu>(
+            {from, p.w, p.c, slot(read), at.width + 2, p.block, at.channels, p.left - at.column}, s, b);
       }
       const float* ring[kRows + 2];
       for (int i = 0; i < rows + 2; i++) ring[i] = slot(oy - p.top + i);
       float* to = y + ((at.image * p.oh + oy) * p.ow + at.column) * p.c + at.channel;
+      const float* next = image + (read * p.w + at.column) * p.c;
       if (rows == 1)
-        forwardRows<1, kStream>(p, at, ring, taps + at.channel, to);
+        forwardRows<1, kStream>(p, at, ring, taps + at.channel, to, next);
       else
-        forwardRows<kRows, kStream>(p, at, ring, taps + at.channel, to);
+        forwardRows<kRows, kStream>(p, at, ring, taps + at.channel, to, next);
     }
   }
   if (kStream) finishStreams();
@@ -180,10 +198,7 @@ constexpr int kTile = kWidth == 16 ? 4 : 2;
 
 // T pixels of a row of the input, a block of their channels. Sums lie in the first-level cache: walking along
 // a row with sums in registers would touch memory line by line, far apart, which the processor does not
-// foresee.
-//
-// The next row is asked for meanwhile, in the order of addresses and not of tiles: one core has too few
-// requests of its own in flight (11 GB/s), but the processor goes on with runs of lines.
+// foresee. The next row is asked for as in ForwardTile.
 template <int T, bool kInside, bool kAffine, bool kRelu, Results kResults, bool kStream>
 struct GradientTile {
   // Pixels of g, [3][T + 2], or zeros: row i meets the taps of row 2 - i. Where all are inside the image, the
