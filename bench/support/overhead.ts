@@ -174,10 +174,10 @@ async function measureOne(
 }
 
 /** Times what comes between trace and backend, once more, on a program as it was traced. */
-function measurePasses({ values, inputs, outputs, instructions }: Program, backend: TimedBackend) {
+function measurePasses({ plan: _, ...traced }: Program, backend: TimedBackend) {
   backend.reset();
   const supports = backend.supports.bind(backend);
-  const [whole, { draft }] = timed(() => optimize({ values, inputs, outputs, instructions }, supports));
+  const [whole, { draft }] = timed(() => optimize(traced, supports));
   const passes = whole - backend.spent();
   const [plan, memory] = timed(() => planMemory(draft));
   const [check] = timed(() => checkProgram({ ...draft, plan: memory }));

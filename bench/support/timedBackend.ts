@@ -47,6 +47,10 @@ export class TimedBackend implements Backend {
     return this.#timed('allocate', () => this.#inner.allocate(bytes));
   }
 
+  part(buffer: BufferHandle, offset: number, bytes: number): BufferHandle {
+    return this.#timed('part', () => this.#inner.part(buffer, offset, bytes));
+  }
+
   retain(buffer: BufferHandle): void {
     this.#timed('retain', () => this.#inner.retain(buffer));
   }

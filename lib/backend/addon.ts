@@ -46,6 +46,8 @@ export interface NativeAddon {
   /** Of a program of one instruction: bytes that its filters take when packed; 0: nothing to pack. */
   packedBytes(device: number, payload: Float64Array): number;
   allocate(device: number, bytes: number): number;
+  /** A buffer of its own that is a range of another's bytes; `offset` is a multiple of 64. */
+  part(device: number, buffer: number, offset: number, bytes: number): number;
   retain(device: number, buffer: number): void;
   release(device: number, buffer: number): void;
   write(device: number, buffer: number, bytes: Uint8Array): void;

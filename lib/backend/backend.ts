@@ -46,6 +46,11 @@ export interface Backend {
 
   /** A new buffer with one reference; contents undefined. Throws OutOfMemoryError. */
   allocate(bytes: number): BufferHandle;
+  /**
+   * A new buffer with one reference that is `bytes` bytes of another from `offset` on, a multiple of 64. The memory is
+   * freed with the last of them. A run that fails to fill the whole or a part spoils all of it.
+   */
+  part(buffer: BufferHandle, offset: number, bytes: number): BufferHandle;
   retain(buffer: BufferHandle): void;
   /** Drops one reference; memory is reused in stream order, so work already queued is safe. */
   release(buffer: BufferHandle): void;

@@ -92,6 +92,10 @@ export class NativeBackend implements Backend {
     return this.#call((addon, device) => addon.allocate(device, bytes)) as BufferHandle;
   }
 
+  part(buffer: BufferHandle, offset: number, bytes: number): BufferHandle {
+    return this.#call((addon, device) => addon.part(device, buffer, offset, bytes)) as BufferHandle;
+  }
+
   retain(buffer: BufferHandle): void {
     this.#call((addon, device) => addon.retain(device, buffer));
   }

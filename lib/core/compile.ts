@@ -1,12 +1,11 @@
 // compile: runs a function once with traced tensors, keeps what it did as a program, and from then on runs the program
 // with one call to the backend.
 
-import type { Backend, PreparedHandle } from '../backend/backend.ts';
+import type { Backend, BufferHandle, PreparedHandle } from '../backend/backend.ts';
 import { type Aval, byteLength, showAval } from './aval.ts';
 import { DeviceBuffer } from './buffer.ts';
 import { defaultBackend } from './device.ts';
 import { ArgumentError, DisposedError } from './errors.ts';
-import type { AnyOp } from './op.ts';
 import type { Draft } from './passes/graph.ts';
 import { hoist } from './passes/hoist.ts';
 import { planMemory } from './passes/memoryPlan.ts';
@@ -20,81 +19,11 @@ import {
   type Program,
   type ValueId,
 } from './program.ts';
+import { Recorder } from './recorder.ts';
 import { scope } from './scope.ts';
 import { Tensor, Variable } from './tensor.ts';
-import { currentNote, currentTrace, recording, type Trace } from './traceState.ts';
+import { currentTrace, recording } from './traceState.ts';
 import { isPlainObject, mapTensors, tensorsIn, treeKey } from './tree.ts';
-
-/** A recording: instructions so far, and the concrete tensors that they reach outside the traced function. */
-class Recorder implements Trace {
-  readonly values: Aval[] = [];
-  /** The arguments, then what is captured, in the order of `captured`. */
-  readonly inputs: ValueId[] = [];
-  readonly instructions: Instruction[] = [];
-  /** Tensors from outside, by value: variables by reference, others as aliases that keep them alive. */
-  readonly captured: { readonly value: ValueId; readonly tensor: Tensor }[] = [];
-  readonly assigned = new Map<Variable, ValueId>();
-  readonly #captureOf = new Map<Tensor | DeviceBuffer, ValueId>();
-
-  argument(a: Aval): Tensor {
-    const value = this.#newValue(a);
-    this.inputs.push(value);
-    return this.#traced(a, value);
-  }
-
-  record(op: AnyOp, inputs: readonly Tensor[], attributes: unknown, outputs: readonly Aval[]): Tensor[] {
-    const from = inputs.map((input) => this.valueOf(input, op.name));
-    const to = outputs.map((a) => this.#newValue(a));
-    const note = currentNote();
-    const instruction = { op, attributes, inputs: from, outputs: to };
-    this.instructions.push(note === undefined ? instruction : { ...instruction, note });
-    return outputs.map((a, i) => this.#traced(a, to[i] as ValueId));
-  }
-
-  lift(tensor: Tensor): Tensor {
-    const value = this.valueOf(tensor, 'alias');
-    return new Tensor(tensor.aval, { kind: 'traced', trace: this, value }, { id: tensor.id, owned: false });
-  }
-
-  assign(variable: Variable, value: Tensor): void {
-    this.valueOf(variable, 'assign'); // so that the variable is an input, whose memory the new value may take
-    this.assigned.set(variable, this.valueOf(value, 'assign'));
-  }
-
-  /** The value that stands for a tensor, capturing it if it comes from outside. */
-  valueOf(tensor: Tensor, operation: string): ValueId {
-    if (tensor instanceof Variable) {
-      const current = this.assigned.get(tensor);
-      if (current !== undefined) return current;
-    }
-    const { state } = tensor;
-    if (state.kind === 'traced') {
-      if (state.trace !== this)
-        throw new ArgumentError(`${operation}: ${showAval(tensor.aval)} is of another trace`);
-      return state.value;
-    }
-    const key = tensor instanceof Variable ? tensor : tensor.buffer(operation);
-    const known = this.#captureOf.get(key);
-    if (known !== undefined && showAval(this.values[known] as Aval) === showAval(tensor.aval)) return known;
-    const value = this.#newValue(tensor.aval);
-    this.#captureOf.set(key, value);
-    this.inputs.push(value);
-    this.captured.push({ value, tensor: tensor instanceof Variable ? tensor : tensor.share() });
-    return value;
-  }
-
-  release(): void {
-    for (const { tensor } of this.captured) if (!(tensor instanceof Variable)) tensor.dispose();
-  }
-
-  #newValue(a: Aval): ValueId {
-    return this.values.push(a) - 1;
-  }
-
-  #traced(a: Aval, value: ValueId): Tensor {
-    return new Tensor(a, { kind: 'traced', trace: this, value });
-  }
-}
 
 /** One traced, rewritten and prepared form of a function: for one structure and one set of shapes of its arguments. */
 class Specialization {
@@ -103,13 +32,20 @@ class Specialization {
   readonly #backend: Backend;
   readonly #prepared: PreparedHandle;
   readonly #recorder: Recorder;
+  readonly #captured: readonly Tensor[];
   readonly #setup: Setup | undefined;
+  readonly #argumentCount: number;
   #result: unknown;
   /** Per output of the program: the variable that it updates, or undefined for a returned tensor. */
   readonly #updates: readonly (Variable | undefined)[];
   /** Per output: the program input whose memory it may take. */
   readonly #reuses: readonly (number | undefined)[];
   readonly #outputBytes: readonly number[];
+  // Of the run in progress; kept, so that a run makes no lists anew.
+  readonly #inputs: DeviceBuffer[] = [];
+  readonly #outputs: DeviceBuffer[] = [];
+  readonly #inputHandles: BufferHandle[] = [];
+  readonly #outputHandles: BufferHandle[] = [];
 
   constructor(
     fn: (...args: never[]) => unknown,
@@ -121,38 +57,36 @@ class Specialization {
     this.#recorder = recorder;
     this.#backend = backend;
     try {
-      const outputs: ValueId[] = [];
+      const returned: ValueId[] = [];
       const outputOf = new Map<ValueId, number>();
       const emit = (value: ValueId) => {
         const known = outputOf.get(value);
         if (known !== undefined) return known;
-        outputOf.set(value, outputs.length);
-        return outputs.push(value) - 1;
+        outputOf.set(value, returned.length);
+        return returned.push(value) - 1;
       };
       recording(recorder, () => {
         // The scope disposes of the traced tensors, and of concrete ones made on the way, which the recorder keeps alive.
         scope(() => {
           const traced = mapTensors(args, (argument) => recorder.argument(argument.aval)) as never[];
-          const returned = fn(...traced);
-          if (returned instanceof Promise) throw new ArgumentError('compile: the function is asynchronous');
+          const result = fn(...traced);
+          if (result instanceof Promise) throw new ArgumentError('compile: the function is asynchronous');
           this.#result = mapTensors(
-            returned,
+            result,
             (t) => new OutputMark(emit(recorder.valueOf(t, 'return')), t.aval),
           );
         });
       });
       // Assigned values get outputs of their own, even where one is returned as well: its memory becomes the variable's.
-      const updates: (Variable | undefined)[] = outputs.map(() => undefined);
-      for (const [variable, value] of recorder.assigned) {
-        outputs.push(value);
-        updates.push(variable);
-      }
+      const { draft: traced, captured, assigned } = recorder.finish(returned);
+      this.#captured = captured.map(({ tensor }) => tensor);
+      this.#argumentCount = traced.inputs.length - captured.length;
+      this.#updates = [...returned.map(() => undefined), ...assigned];
       const supports = backend.supports.bind(backend);
       // A program that assigns nothing changes none of what it captured: weights hold still until someone else does.
-      const still = recorder.assigned.size === 0 ? { stillFrom: tensorsIn(args).length } : {};
-      const traced = { ...distinctOutputs(recorder, outputs), ...still };
+      const still = assigned.length === 0 ? { stillFrom: this.#argumentCount } : {};
       const packedBytes = backend.packedBytes?.bind(backend);
-      const { draft: whole, done } = optimize(traced, supports, {
+      const { draft: whole, done } = optimize({ ...traced, ...still }, supports, {
         disabled,
         ...(packedBytes && { packedBytes }),
       });
@@ -169,8 +103,7 @@ class Specialization {
           : [...done, { rule: hoisting, times: hoisted.setup.instructions.length }];
       this.program = planned(draft);
       this.#setup = hoisted === undefined ? undefined : new Setup(planned(hoisted.setup), backend);
-      this.#updates = updates;
-      this.#reuses = reusableInputs(this.program, recorder, updates);
+      this.#reuses = reusableInputs(this.program, this.#captured, this.#argumentCount, this.#updates);
       this.#outputBytes = draft.outputs.map((value) => byteLength(draft.values[value] as Aval));
       this.#prepared = backend.prepare(this.program);
     } catch (error) {
@@ -180,41 +113,25 @@ class Specialization {
   }
 
   run(args: readonly Tensor[]): unknown {
-    const backend = this.#backend;
-    const inputs: DeviceBuffer[] = [];
-    const take = (source: Tensor) => {
-      if (source.backend !== backend) {
-        throw new ArgumentError(
-          `compiled function: traced for ${backend.name}, called with a tensor of ${source.backend.name}`,
-        );
-      }
-      inputs.push(source.buffer('compiled function'));
-    };
-    for (const argument of args) take(argument);
-    for (const { tensor } of this.#recorder.captured) take(tensor);
-    if (this.#setup !== undefined) {
-      const versions = this.#recorder.captured.map(({ tensor }) =>
-        tensor instanceof Variable ? tensor.version : 0,
-      );
-      inputs.push(...this.#setup.values(inputs, versions));
-    }
-    const fromArguments = new Set(inputs.slice(0, args.length));
-    const outputs: DeviceBuffer[] = [];
+    const outputs = this.#outputs;
+    // What was captured comes first: a flat variable may move its parts, which may be arguments too.
+    this.#captured.forEach((source, i) => {
+      this.#take(source, args.length + i);
+    });
+    args.forEach((source, i) => {
+      this.#take(source, i);
+    });
+    if (this.#setup !== undefined) this.#takeHoisted(this.#setup);
+    let ready = 0;
     try {
-      this.#outputBytes.forEach((bytes, i) => {
-        const reused = this.#reuses[i];
-        const candidate = reused === undefined ? undefined : inputs[reused];
-        // A variable may come as an argument too, which the program does not know to be the same memory.
-        const reusable = candidate?.unique === true && !fromArguments.has(candidate);
-        outputs.push(reusable ? candidate.retain() : DeviceBuffer.allocate(backend, bytes));
-      });
-      backend.run(
-        this.#prepared,
-        inputs.map((buffer) => buffer.handle),
-        outputs.map((buffer) => buffer.handle),
-      );
+      for (; ready < this.#outputBytes.length; ready += 1) {
+        const buffer = this.#outputBuffer(ready);
+        outputs[ready] = buffer;
+        this.#outputHandles[ready] = buffer.handle;
+      }
+      this.#backend.run(this.#prepared, this.#inputHandles, this.#outputHandles);
     } catch (error) {
-      for (const buffer of outputs) buffer.release();
+      for (let i = 0; i < ready; i += 1) outputs[i]?.release();
       throw error;
     }
     this.#updates.forEach((variable, i) => {
@@ -227,6 +144,41 @@ class Specialization {
       handedOut.add(position);
       return new Tensor(aval, { kind: 'concrete', buffer });
     });
+  }
+
+  #take(source: Tensor, at: number): void {
+    const buffer = source.buffer('compiled function');
+    if (buffer.backend !== this.#backend) {
+      throw new ArgumentError(
+        `compiled function: traced for ${this.#backend.name}, called with a tensor of ${buffer.backend.name}`,
+      );
+    }
+    this.#inputs[at] = buffer;
+    this.#inputHandles[at] = buffer.handle;
+  }
+
+  #takeHoisted(setup: Setup): void {
+    const versions = this.#captured.map((tensor) => (tensor instanceof Variable ? tensor.version : 0));
+    const count = this.#argumentCount + this.#captured.length;
+    const given = this.#inputHandles.slice(0, count);
+    setup.values(given, versions).forEach((buffer, i) => {
+      this.#inputs[count + i] = buffer;
+      this.#inputHandles[count + i] = buffer.handle;
+    });
+  }
+
+  /** The memory of an output, with a reference for whoever gets it: that of the input that it replaces, or fresh. */
+  #outputBuffer(i: number): DeviceBuffer {
+    const reused = this.#reuses[i];
+    const candidate = reused === undefined ? undefined : this.#inputs[reused];
+    if (candidate?.unique === true && !this.#isArgument(candidate)) return candidate.retain();
+    return DeviceBuffer.allocate(this.#backend, this.#outputBytes[i] as number);
+  }
+
+  /** Whether a variable's memory, or a part of it, came as an argument too: the program does not know of that. */
+  #isArgument({ block }: DeviceBuffer): boolean {
+    for (let i = 0; i < this.#argumentCount; i += 1) if (this.#inputs[i]?.block === block) return true;
+    return false;
   }
 
   dispose(): void {
@@ -251,7 +203,7 @@ class Setup {
   }
 
   /** What the program computes from these inputs, computed anew if the versions are not those of the last time. */
-  values(inputs: readonly DeviceBuffer[], versions: readonly number[]): readonly DeviceBuffer[] {
+  values(inputs: readonly BufferHandle[], versions: readonly number[]): readonly DeviceBuffer[] {
     if (this.#versions.length === versions.length && versions.every((v, i) => v === this.#versions[i])) {
       return this.#buffers;
     }
@@ -263,7 +215,7 @@ class Setup {
     }
     this.#backend.run(
       this.#prepared,
-      inputs.map(({ handle }) => handle),
+      inputs,
       this.#buffers.map(({ handle }) => handle),
     );
     this.#versions = versions;
@@ -295,60 +247,25 @@ function fillMarks(tree: unknown, make: (mark: OutputMark) => Tensor): unknown {
   return Object.fromEntries(Object.entries(tree).map(([key, branch]) => [key, fillMarks(branch, make)]));
 }
 
-/** Every output of a program is a value of its own that an instruction makes: inputs and repeats pass through a copy. */
-function distinctOutputs(recorder: Recorder, outputs: readonly ValueId[]): Draft {
-  const values = [...recorder.values];
-  const instructions = [...recorder.instructions];
-  const seen = new Set<ValueId>(recorder.inputs);
-  const distinct = outputs.map((value) => {
-    if (!seen.has(value)) {
-      seen.add(value);
-      return value;
-    }
-    const a = values[value] as Aval;
-    const copy = values.push(a) - 1;
-    instructions.push({
-      op: copyOp(),
-      attributes: { shape: a.shape },
-      inputs: [value],
-      outputs: [copy],
-      note: 'copy',
-    });
-    return copy;
-  });
-  return { values, inputs: recorder.inputs, outputs: distinct, instructions };
-}
-
-let identity: AnyOp | undefined;
-
-/** lib/ops names the op that copies its input (reshape to the same shape), which core does not know by itself. */
-export function registerCopyOp(op: AnyOp): void {
-  identity = op;
-}
-
-function copyOp(): AnyOp {
-  if (identity === undefined) throw new ArgumentError('compile: lib/ops is not loaded');
-  return identity;
-}
-
 /**
  * For each output that updates a variable: the input that holds the variable's old value, if the instruction that makes
  * the new one may work in place and is the last to read the old.
  */
 function reusableInputs(
   program: Program,
-  recorder: Recorder,
+  captured: readonly Tensor[],
+  argumentCount: number,
   updates: readonly (Variable | undefined)[],
 ): (number | undefined)[] {
   const { last } = liveness(program);
-  const argumentCount = recorder.inputs.length - recorder.captured.length;
   const variables = new Map<ValueId, Tensor>();
   const positions = new Map<ValueId, number>();
   program.inputs.forEach((value, position) => {
     positions.set(value, position);
-    const captured = recorder.captured[position - argumentCount];
-    if (captured !== undefined) variables.set(value, captured.tensor);
+    const tensor = captured[position - argumentCount];
+    if (tensor !== undefined) variables.set(value, tensor);
   });
+  const partOf = new Map(program.parts?.map(({ value, of }) => [value, of]));
   const makers = new Map<ValueId, { at: number; instruction: Instruction }>();
   program.instructions.forEach((instruction, at) => {
     for (const id of instruction.outputs) makers.set(id, { at, instruction });
@@ -360,6 +277,7 @@ function reusableInputs(
     const { at, instruction } = maker;
     const old = inPlaceOperand(instruction, instruction.outputs.indexOf(value));
     if (old === undefined || variables.get(old) !== variable || (last[old] as number) > at) return undefined;
+    if (instruction.inputs.some((operand) => partOf.get(operand) === old)) return undefined;
     return positions.get(old);
   });
 }

@@ -51,6 +51,11 @@ export interface Op<A = unknown, I extends string = string, O extends string = s
   readonly view?: boolean;
   /** Output i may take the memory of input `inPlace[i]`, if that input is not used again. */
   readonly inPlace?: readonly (I | undefined)[];
+  /**
+   * Where the operands lie in the first output, in bytes, for an op that only moves them there: an operand that is there
+   * already is not copied. Operands do not overlap.
+   */
+  places?(inputs: readonly Aval[]): readonly number[];
   /** The only shape rule. Throws ShapeError, DTypeError or ArgumentError before anything is allocated. */
   infer(inputs: readonly Aval[], attributes: A): readonly Aval[];
   /** Attributes in a fixed order: native payload, plan-cache key and program format at once. */

@@ -25,10 +25,23 @@ export interface MemoryPlan {
   readonly arenaBytes: number;
 }
 
-/** Straight-line code in single assignment: every value is an input or the output of one instruction. */
+/** A value that is a range of an input's bytes. */
+export interface Part {
+  readonly value: ValueId;
+  /** The input. */
+  readonly of: ValueId;
+  /** In bytes, a multiple of 64. */
+  readonly offset: number;
+}
+
+/**
+ * Straight-line code in single assignment: every value is an input, a part of one, or the output of one instruction.
+ */
 export interface Program {
   readonly values: readonly Aval[];
   readonly inputs: readonly ValueId[];
+  /** Default: none. */
+  readonly parts?: readonly Part[];
   readonly outputs: readonly ValueId[];
   readonly instructions: readonly Instruction[];
   readonly plan: MemoryPlan;
@@ -59,6 +72,15 @@ export function checkProgram(program: Program): void {
     if (made.has(id)) refuse(`%${id} is an input twice`);
     made.add(id);
   }
+  for (const { value, of, offset } of program.parts ?? []) {
+    const end = offset + byteLength(known(value, 'parts'));
+    if (made.has(value)) refuse(`%${value} is a part and something else too`);
+    if (!inputs.includes(of)) refuse(`%${value} is a part of %${of}, which is no input`);
+    if (offset < 0 || offset % 64 !== 0 || end > byteLength(known(of, 'parts'))) {
+      refuse(`%${value} lies at ${offset}..${end} of %${of}`);
+    }
+    made.add(value);
+  }
   instructions.forEach((instruction, at) => {
     const where = `instruction ${at} (${instruction.op.name})`;
     const avals = instruction.inputs.map((id) => {
@@ -83,7 +105,10 @@ export function checkProgram(program: Program): void {
   checkPlan(program, plan);
 }
 
-/** First and last instruction at which each value is needed. Inputs live from -1, outputs to the end. */
+/**
+ * First and last instruction at which each value is needed. Inputs and their parts live from -1, outputs to the end; an
+ * input is needed as long as a part of it.
+ */
 export function liveness(program: Omit<Program, 'plan'>): { first: number[]; last: number[] } {
   const first = program.values.map(() => Number.POSITIVE_INFINITY);
   const last = program.values.map(() => -1);
@@ -93,7 +118,25 @@ export function liveness(program: Omit<Program, 'plan'>): { first: number[]; las
     for (const id of instruction.inputs) last[id] = at;
   });
   for (const id of program.outputs) last[id] = program.instructions.length;
+  for (const { value, of } of program.parts ?? []) {
+    first[value] = -1;
+    last[of] = Math.max(last[of] as number, last[value] as number);
+  }
   return { first, last };
+}
+
+/** Values that come with each run, and are not in the arena: inputs, their parts, and outputs. */
+export const externalValues = ({ inputs, outputs, parts = [] }: Omit<Program, 'plan'>): Set<ValueId> =>
+  new Set([...inputs, ...parts.map(({ value }) => value), ...outputs]);
+
+/**
+ * The operands that may lie within the first output of an instruction, by its op's declaration, with their places there
+ * in bytes. It must be their last use.
+ */
+export function operandPlaces({ op, inputs }: Instruction, values: readonly Aval[]): Map<ValueId, number> {
+  const places = op.places?.(inputs.map((id) => values[id] as Aval)) ?? [];
+  const found = new Map(places.map((place, i) => [inputs[i] as ValueId, place]));
+  return found.size === places.length ? found : new Map(); // an operand that comes twice cannot lie in two places
 }
 
 /**
@@ -109,7 +152,7 @@ export function inPlaceOperand({ op, inputs }: Instruction, i: number): ValueId 
 
 /** Every temporary has its place in the arena, apart from those of all others that live at the same time. */
 function checkPlan(program: Program, plan: MemoryPlan): void {
-  const external = new Set([...program.inputs, ...program.outputs]);
+  const external = externalValues(program);
   const { last } = liveness(program);
   let living: { id: ValueId; from: number; to: number }[] = [];
   program.instructions.forEach((instruction, at) => {
@@ -126,11 +169,13 @@ function checkPlan(program: Program, plan: MemoryPlan): void {
         refuse(`%${id} lies at ${offset}..${to} of an arena of ${plan.arenaBytes} bytes`);
       }
       const replaced = inPlaceOperand(instruction, i);
+      const places = i === 0 ? operandPlaces(instruction, program.values) : undefined;
       for (const other of living) {
         if (other.to <= offset || to <= other.from) continue;
-        const inPlace =
-          other.id === replaced && last[other.id] === at && other.from === offset && other.to === to;
-        if (!inPlace) refuse(`%${id} and %${other.id} share memory while both live`);
+        const lastUse = last[other.id] === at;
+        const inPlace = other.id === replaced && lastUse && other.from === offset && other.to === to;
+        const within = lastUse && places?.get(other.id) === other.from - offset;
+        if (!inPlace && !within) refuse(`%${id} and %${other.id} share memory while both live`);
       }
       living.push({ id, from: offset, to });
     });
@@ -141,19 +186,37 @@ function checkPlan(program: Program, plan: MemoryPlan): void {
 export function showAttributes(attributes: unknown): string {
   if (attributes === null || typeof attributes !== 'object') return '';
   return Object.entries(attributes)
+    .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${Array.isArray(value) ? value.join(',') : String(value)}`)
     .join(' ');
 }
 
-/** Bytes that an instruction reads and writes: those of its operands and results, each counted once. */
-export const instructionBytes = (program: Omit<Program, 'plan'>, { inputs, outputs }: Instruction): number =>
-  [...new Set([...inputs, ...outputs])].reduce((sum, id) => sum + byteLength(program.values[id] as Aval), 0);
+/**
+ * Bytes that an instruction reads and writes: those of its operands and results, each counted once. What only moves
+ * operands moves none of those that lie where they should.
+ */
+export function instructionBytes(program: Program, instruction: Instruction): number {
+  const { inputs, outputs } = instruction;
+  const { offsets } = program.plan;
+  const bytes = (ids: readonly ValueId[]) =>
+    ids.reduce((sum, id) => sum + byteLength(program.values[id] as Aval), 0);
+  if (instruction.op.places === undefined) return bytes([...new Set([...inputs, ...outputs])]);
+  const places = operandPlaces(instruction, program.values);
+  const whole = offsets[outputs[0] as ValueId] ?? Number.NaN;
+  const moved = inputs.filter((id) => offsets[id] !== whole + (places.get(id) ?? Number.NaN));
+  return 2 * bytes(moved);
+}
 
 /** The program as text: an instruction a line, with shapes, bytes read and written, and what made it. */
 export function showProgram(program: Program): string {
   const value = (id: ValueId) => `%${id}`;
   const typed = (id: ValueId) => `%${id} ${showAval(program.values[id] as Aval)}`;
   const lines = [`program(${program.inputs.map(typed).join(', ')})`];
+  for (const input of program.inputs) {
+    const parts = (program.parts ?? []).filter(({ of }) => of === input);
+    const places = parts.map((part) => `${typed(part.value)} at ${part.offset}`);
+    if (parts.length > 0) lines.push(`  parts of ${value(input)}: ${places.join(', ')}`);
+  }
   let moved = 0;
   for (const instruction of program.instructions) {
     const { op, attributes, inputs, outputs, note } = instruction;
@@ -174,28 +237,30 @@ export function showProgram(program: Program): string {
 }
 
 /** Version of the payload below; the native decoder refuses any other. */
-export const payloadVersion = 1;
+export const payloadVersion = 2;
 
 /**
  * The program as numbers for native code:
- * `version, values, inputs, outputs, instructions (counts), arenaBytes`,
+ * `version, values, inputs, outputs, instructions, parts (counts), arenaBytes`,
  * then per value `dtype, rank, extents…, offset` (−1: comes with each run), then the input ids, the output ids,
- * and per instruction `opcode, inputs, outputs, attributes (counts), input ids…, output ids…, attributes…`.
+ * per part `value, position of the input, offset`, and per instruction `opcode, inputs, outputs, attributes (counts), input ids…, output ids…, attributes…`.
  */
 export function encodeProgram(program: Program, codeOf: (name: string) => number): Float64Array {
-  const { values, inputs, outputs, instructions, plan } = program;
+  const { values, inputs, outputs, instructions, parts = [], plan } = program;
   const numbers = [
     payloadVersion,
     values.length,
     inputs.length,
     outputs.length,
     instructions.length,
+    parts.length,
     plan.arenaBytes,
   ];
   values.forEach((a, id) => {
     numbers.push(dtypeCode(a.dtype), a.shape.length, ...a.shape, plan.offsets[id] ?? -1);
   });
   numbers.push(...inputs, ...outputs);
+  for (const { value, of, offset } of parts) numbers.push(value, inputs.indexOf(of), offset);
   for (const { op, attributes, inputs: from, outputs: to } of instructions) {
     const encoded = op.encode(attributes);
     numbers.push(codeOf(op.name), from.length, to.length, encoded.length, ...from, ...to, ...encoded);

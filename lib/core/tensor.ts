@@ -150,10 +150,27 @@ export class Tensor implements Disposable {
   }
 }
 
+/** What a variable tells the flat variable that it is a part of (see flat.ts). */
+export interface Whole {
+  readonly version: number;
+  /** The part has another buffer, or none any more. */
+  partChanged(part: Variable): void;
+}
+
 /** A tensor whose value can be replaced: a parameter, a running statistic, an optimizer's state. Owned by its maker. */
 export class Variable extends Tensor {
-  /** @internal Counts the values that it has had: what was computed from one is stale once this has changed. */
-  version = 0;
+  #version = 0;
+  #whole: Whole | undefined;
+
+  /** @internal Grows with each value that it gets: what was computed from one is stale once this has changed. */
+  get version(): number {
+    return this.#version + (this.#whole?.version ?? 0);
+  }
+
+  /** @internal The flat variable in whose memory its value lies, unless it was assigned from outside since. */
+  get whole(): Whole | undefined {
+    return this.#whole;
+  }
 
   /** Replaces the value by that of `value`, without a copy. Throws ShapeError or DTypeError if it does not fit. */
   assign(value: Tensor): void {
@@ -194,10 +211,36 @@ export class Variable extends Tensor {
 
   /** @internal Takes over one reference to `buffer`. */
   replaceBuffer(buffer: DeviceBuffer): void {
+    this.#take(buffer);
+    this.#whole?.partChanged(this);
+  }
+
+  /** @internal As {@link replaceBuffer}, by the flat variable that it is a part of from now on. */
+  placeIn(whole: Whole, buffer: DeviceBuffer): void {
+    const left = this.#whole;
+    if (left !== whole) this.leave();
+    this.#whole = whole;
+    this.#take(buffer);
+    if (left !== whole) left?.partChanged(this);
+  }
+
+  /** @internal It is no part of anything from now on; its value stays where it is. */
+  leave(): void {
+    this.#version = this.version;
+    this.#whole = undefined;
+  }
+
+  #take(buffer: DeviceBuffer): void {
     const previous = this.state;
-    this.version += 1;
+    this.#version += 1;
     this.state = { kind: 'concrete', buffer };
     if (previous.kind === 'concrete') previous.buffer.release();
+  }
+
+  /** @internal */
+  protected override release(by: string): void {
+    super.release(by);
+    this.#whole?.partChanged(this);
   }
 }
 

@@ -23,6 +23,7 @@ export {
 export { type Conv2dOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from './conv2d.ts';
 export { dropout } from './dropout.ts';
 export { add, multiply, type Operand, scale, square, subtract } from './elementwise.ts';
+export { flatten } from './flat.ts';
 export { normalizeImages } from './images.ts';
 export { addBias, linear, linearInputGrad, linearWeightGrad } from './linear.ts';
 export {

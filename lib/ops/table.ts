@@ -15,6 +15,7 @@ import {
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv2d.ts';
 import { dropoutOp } from './dropout.ts';
 import { addOp, multiplyOp, scaleOp, squareOp, subtractOp } from './elementwise.ts';
+import { flattenOp } from './flat.ts';
 import {
   affineAddOp,
   affineMaxPoolAddOp,
@@ -112,6 +113,7 @@ export const opTable = named({
   slice: sliceOp,
   pad: padOp,
   reshape: reshapeOp,
+  flatten: flattenOp,
   dropout: dropoutOp,
   softmax: softmaxOp,
   softmaxGrad: softmaxGradOp,

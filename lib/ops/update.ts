@@ -1,27 +1,40 @@
-// What optimizers do to one parameter, and Polyak averaging. Pure: new values come out.
+// What optimizers do to one parameter, or to many in one flat tensor, and Polyak averaging. Pure: new values come out.
 
 import { apply, applyOne } from '../core/apply.ts';
-import { type Aval, aval } from '../core/aval.ts';
+import { type Aval, aval, sizeOf } from '../core/aval.ts';
 import { defineOp } from '../core/op.ts';
 import type { Tensor } from '../core/tensor.ts';
-import { expectRange, expectShare, type Match, shapeRule } from './shapeRule.ts';
+import { expectRange, expectShare, expectWhole, type Match, shapeRule } from './shapeRule.ts';
 
 /*
  * w, g and the states have one shape; learning rate, step and decay are scalars on the device, because they
  * change from step to step. L2 regularization adds the gradient of weightDecay/2 |w|²:
  *   g' = g + weightDecay w.
+ * In a flat tensor the parameters that decay come first: only the elements before `decayed` do.
  */
 const none = 'an update is not differentiated';
 
 /** Attributes of sgdUpdate. */
-export type SgdAttributes = { readonly weightDecay: number };
+export type SgdAttributes = {
+  readonly weightDecay: number;
+  /** How many elements decay, from the first on. Default: all. */
+  readonly decayed?: number | undefined;
+};
 
 /** `count` results of the operands' shape. */
 const alike = ({ lead, dtype }: Match, count: number): Aval[] =>
   Array.from({ length: count }, () => aval(lead, dtype));
 
-const expectDecay = (match: Match, { weightDecay }: SgdAttributes) =>
+function expectDecay(match: Match, { weightDecay, decayed }: SgdAttributes): void {
   expectRange(match, 'weightDecay', weightDecay, 0);
+  if (decayed === undefined) return;
+  expectWhole(match, 'decayed', [decayed], 0);
+  const size = sizeOf(match.lead);
+  if (decayed > size) throw match.argumentError(`decayed expects at most ${size} elements, got ${decayed}`);
+}
+
+/** The last two attributes of every update; -1: all elements decay. */
+const encodeDecay = ({ weightDecay, decayed = -1 }: SgdAttributes) => [weightDecay, decayed];
 
 /** sgdUpdate(w, g, lr) → w - lr g'. */
 export const sgdUpdateOp = defineOp<SgdAttributes>()({
@@ -33,7 +46,7 @@ export const sgdUpdateOp = defineOp<SgdAttributes>()({
     expectDecay(match, a);
     return alike(match, 1);
   }),
-  encode: ({ weightDecay }) => [weightDecay],
+  encode: encodeDecay,
   vjp: { none },
 });
 
@@ -53,7 +66,7 @@ export const momentumUpdateOp = defineOp<MomentumAttributes>()({
     expectDecay(match, a);
     return alike(match, 2);
   }),
-  encode: ({ momentum, nesterov, weightDecay }) => [momentum, Number(nesterov), weightDecay],
+  encode: (a) => [a.momentum, Number(a.nesterov), ...encodeDecay(a)],
   vjp: { none },
 });
 
@@ -83,7 +96,7 @@ export const rmspropUpdateOp = defineOp<RmspropAttributes>()({
     expectRmsprop(match, a);
     return alike(match, 2);
   }),
-  encode: (a) => [a.rho, a.epsilon, Number(a.epsilonOutside), a.weightDecay],
+  encode: (a) => [a.rho, a.epsilon, Number(a.epsilonOutside), ...encodeDecay(a)],
   vjp: { none },
 });
 
@@ -108,7 +121,7 @@ export const rmspropMomentumUpdateOp = defineOp<RmspropMomentumAttributes>()({
       return alike(match, 3);
     },
   ),
-  encode: (a) => [a.rho, a.momentum, a.epsilon, Number(a.epsilonOutside), a.weightDecay],
+  encode: (a) => [a.rho, a.momentum, a.epsilon, Number(a.epsilonOutside), ...encodeDecay(a)],
   vjp: { none },
 });
 
@@ -139,7 +152,7 @@ export const adamUpdateOp = defineOp<AdamAttributes>()({
       return alike(match, 3);
     },
   ),
-  encode: ({ beta1, beta2, epsilon, weightDecay }) => [beta1, beta2, epsilon, weightDecay],
+  encode: (a) => [a.beta1, a.beta2, a.epsilon, ...encodeDecay(a)],
   vjp: { none },
 });
 
@@ -160,11 +173,18 @@ export const polyakUpdateOp = defineOp<object>()({
 export interface UpdateOptions {
   /** L2 regularization: adds weightDecay · w to the gradient. Default 0. */
   readonly weightDecay?: number;
+  /** How many elements of w decay, from the first on; the others do not. Default: all. */
+  readonly decayed?: number | undefined;
 }
 
 /** One step of gradient descent: w and g of one shape, lr a scalar. Returns the new w. */
-export function sgdUpdate(w: Tensor, g: Tensor, lr: Tensor, { weightDecay = 0 }: UpdateOptions = {}): Tensor {
-  return applyOne(sgdUpdateOp, [w, g, lr], { weightDecay });
+export function sgdUpdate(
+  w: Tensor,
+  g: Tensor,
+  lr: Tensor,
+  { weightDecay = 0, decayed }: UpdateOptions = {},
+): Tensor {
+  return applyOne(sgdUpdateOp, [w, g, lr], { weightDecay, decayed });
 }
 
 /** One step of gradient descent with momentum, default 0.9. `m` starts at zeros. */
@@ -175,8 +195,8 @@ export function momentumUpdate(
   lr: Tensor,
   options: UpdateOptions & { readonly momentum?: number; readonly nesterov?: boolean } = {},
 ): { w: Tensor; m: Tensor } {
-  const { momentum = 0.9, nesterov = false, weightDecay = 0 } = options;
-  const updated = apply(momentumUpdateOp, [w, g, m, lr], { momentum, nesterov, weightDecay });
+  const { momentum = 0.9, nesterov = false, weightDecay = 0, decayed } = options;
+  const updated = apply(momentumUpdateOp, [w, g, m, lr], { momentum, nesterov, weightDecay, decayed });
   const [newW, newM] = updated as [Tensor, Tensor];
   return { w: newW, m: newM };
 }
@@ -192,8 +212,8 @@ export interface RmspropOptions extends UpdateOptions {
 }
 
 function resolveRmsprop(options: RmspropOptions): RmspropAttributes {
-  const { rho = 0.9, epsilon = 1e-7, epsilonOutside = false, weightDecay = 0 } = options;
-  return { rho, epsilon, epsilonOutside, weightDecay };
+  const { rho = 0.9, epsilon = 1e-7, epsilonOutside = false, weightDecay = 0, decayed } = options;
+  return { rho, epsilon, epsilonOutside, weightDecay, decayed };
 }
 
 /** One step of RMSprop without momentum. `v` starts at zeros. */
@@ -241,9 +261,11 @@ export function adamUpdate(
   v: Tensor,
   lr: Tensor,
   step: Tensor,
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, weightDecay = 0 }: AdamOptions = {},
+  options: AdamOptions = {},
 ): { w: Tensor; m: Tensor; v: Tensor } {
-  const updated = apply(adamUpdateOp, [w, g, m, v, lr, step], { beta1, beta2, epsilon, weightDecay });
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, weightDecay = 0, decayed } = options;
+  const attributes = { beta1, beta2, epsilon, weightDecay, decayed };
+  const updated = apply(adamUpdateOp, [w, g, m, v, lr, step], attributes);
   const [newW, newM, newV] = updated as [Tensor, Tensor, Tensor];
   return { w: newW, m: newM, v: newV };
 }

@@ -81,6 +81,13 @@ Napi::Value allocate(const Arguments& arguments) {
   return Napi::Number::New(arguments.env(), deviceOf(arguments)->allocate(arguments.whole(1, "bytes")));
 }
 
+// part(device, buffer, offset, bytes) -> buffer
+Napi::Value part(const Arguments& arguments) {
+  const double buffer = deviceOf(arguments)->part(arguments.whole(1, "buffer"), arguments.whole(2, "offset"),
+                                                  arguments.whole(3, "bytes"));
+  return Napi::Number::New(arguments.env(), buffer);
+}
+
 Napi::Value retain(const Arguments& arguments) {
   deviceOf(arguments)->retain(arguments.whole(1, "buffer"));
   return arguments.env().Undefined();
@@ -201,6 +208,7 @@ constexpr Export kExports[] = {
     {"supports", 2, supports},
     {"packedBytes", 2, packedBytes},
     {"allocate", 2, allocate},
+    {"part", 4, part},
     {"retain", 2, retain},
     {"release", 2, release},
     {"write", 3, write},

@@ -1,5 +1,5 @@
-// The updates of the optimizers and of the Polyak average, one pass over memory each. Formulas:
-// depthwise_ops.h.
+// The updates of the optimizers and of the Polyak average, one pass over memory each, divided among threads by elements.
+// Formulas: depthwise_ops.h.
 #include <cmath>
 
 #include "op.h"
@@ -26,17 +26,47 @@ void check(const Node& node) {
   }
 }
 
+// An update, whose last attribute says how many elements decay.
+template <uint32_t kTensors, uint32_t kScalars, uint32_t kOutputs, uint32_t kAttributes>
+void checkDecaying(const Node& node) {
+  check<kTensors, kScalars, kOutputs, kAttributes>(node);
+  if (node.integer(kAttributes - 1, -1) > elements(node.input(0)))
+    node.invalid("more elements decay than there are");
+}
+
+// What a rule runs over: `count` elements, of which the first `decayed` decay.
+struct Extent {
+  int64_t count, decayed;
+
+  explicit Extent(const Node& node)
+      : count(elements(node.input(0))), decayed(node.integer(node.attributes() - 1, -1)) {
+    if (decayed < 0) decayed = count;
+  }
+
+  // Calls update(rule, begin, end) for ranges that cover all elements, with the rule without decay for the rest.
+  template <class Update>
+  void run(const UpdateRule& rule, const Update& update) const {
+    UpdateRule plain = rule;
+    plain.weightDecay = 0;
+    parallelFor(count, 1, [&](int64_t begin, int64_t end) {
+      const int64_t middle = std::min(std::max(begin, decayed), end);
+      if (begin < middle) update(rule, begin, middle);
+      if (middle < end) update(plain, middle, end);
+    });
+  }
+};
+
 float number(const Node& node, uint32_t i) { return static_cast<float>(node.attribute(i)); }
 
 KernelPointer prepareSgd(dw_device& device, const Node& node) {
   UpdateRule rule = {};
   rule.weightDecay = number(node, 0);
   return makeKernel(
-      [rule, count = elements(node.input(0)), kernel = device.kernels->sgdUpdate](const Launch& run) {
+      [rule, extent = Extent(node), kernel = device.kernels->sgdUpdate](const Launch& run) {
         UpdateRule r = rule;
         r.learningRate = *run.in(2);
-        parallelFor(count, 1, [&](int64_t i, int64_t end) {
-          kernel(r, run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i);
+        extent.run(r, [&](const UpdateRule& rules, int64_t i, int64_t end) {
+          kernel(rules, run.in(0) + i, run.in(1) + i, run.out(0) + i, end - i);
         });
       });
 }
@@ -47,11 +77,11 @@ KernelPointer prepareMomentum(dw_device& device, const Node& node) {
   rule.nesterov = node.attribute(1) != 0;
   rule.weightDecay = number(node, 2);
   const auto kernel = device.kernels->momentumUpdate;
-  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+  return makeKernel([rule, extent = Extent(node), kernel](const Launch& run) {
     UpdateRule r = rule;
     r.learningRate = *run.in(3);
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
+    extent.run(r, [&](const UpdateRule& rules, int64_t i, int64_t end) {
+      kernel(rules, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
     });
   });
 }
@@ -64,11 +94,11 @@ KernelPointer prepareRmsprop(dw_device& device, const Node& node) {
   rule.epsilonOutside = node.attribute(2) != 0;
   rule.weightDecay = number(node, 3);
   const auto kernel = device.kernels->rmspropUpdate;
-  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+  return makeKernel([rule, extent = Extent(node), kernel](const Launch& run) {
     UpdateRule r = rule;
     r.learningRate = *run.in(3);
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
+    extent.run(r, [&](const UpdateRule& rules, int64_t i, int64_t end) {
+      kernel(rules, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.out(0) + i, run.out(1) + i, end - i);
     });
   });
 }
@@ -82,11 +112,11 @@ KernelPointer prepareRmspropMomentum(dw_device& device, const Node& node) {
   rule.epsilonOutside = node.attribute(3) != 0;
   rule.weightDecay = number(node, 4);
   const auto kernel = device.kernels->rmspropMomentumUpdate;
-  return makeKernel([rule, count = elements(node.input(0)), kernel](const Launch& run) {
+  return makeKernel([rule, extent = Extent(node), kernel](const Launch& run) {
     UpdateRule r = rule;
     r.learningRate = *run.in(4);
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
+    extent.run(r, [&](const UpdateRule& rules, int64_t i, int64_t end) {
+      kernel(rules, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
              run.out(2) + i, end - i);
     });
   });
@@ -101,13 +131,13 @@ KernelPointer prepareAdam(dw_device& device, const Node& node) {
   const double beta1 = node.attribute(0), beta2 = node.attribute(1);
   const bool integerStep = node.input(5).dtype == DW_I32;
   const auto kernel = device.kernels->adamUpdate;
-  return makeKernel([=, count = elements(node.input(0))](const Launch& run) {
+  return makeKernel([=, extent = Extent(node)](const Launch& run) {
     const double step = integerStep ? *static_cast<const int32_t*>(run.inputs[5]) : *run.in(5);
     UpdateRule r = rule;
     r.learningRate =
         static_cast<float>(*run.in(4) * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step)));
-    parallelFor(count, 1, [&](int64_t i, int64_t end) {
-      kernel(r, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
+    extent.run(r, [&](const UpdateRule& rules, int64_t i, int64_t end) {
+      kernel(rules, run.in(0) + i, run.in(1) + i, run.in(2) + i, run.in(3) + i, run.out(0) + i, run.out(1) + i,
              run.out(2) + i, end - i);
     });
   });
@@ -128,11 +158,11 @@ KernelPointer preparePolyak(dw_device& device, const Node& node) {
 extern const Op op_sgdUpdate, op_momentumUpdate, op_rmspropUpdate, op_rmspropMomentumUpdate, op_adamUpdate;
 extern const Op op_polyakUpdate;
 
-const Op op_sgdUpdate = {check<2, 1, 1, 1>, prepareSgd};
-const Op op_momentumUpdate = {check<3, 1, 2, 3>, prepareMomentum};
-const Op op_rmspropUpdate = {check<3, 1, 2, 4>, prepareRmsprop};
-const Op op_rmspropMomentumUpdate = {check<4, 1, 3, 5>, prepareRmspropMomentum};
-const Op op_adamUpdate = {check<4, 2, 3, 4>, prepareAdam};
+const Op op_sgdUpdate = {checkDecaying<2, 1, 1, 2>, prepareSgd};
+const Op op_momentumUpdate = {checkDecaying<3, 1, 2, 4>, prepareMomentum};
+const Op op_rmspropUpdate = {checkDecaying<3, 1, 2, 5>, prepareRmsprop};
+const Op op_rmspropMomentumUpdate = {checkDecaying<4, 1, 3, 6>, prepareRmspropMomentum};
+const Op op_adamUpdate = {checkDecaying<4, 2, 3, 5>, prepareAdam};
 const Op op_polyakUpdate = {check<2, 1, 1, 0>, preparePolyak};
 
 }  // namespace dw::cpu

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 // Raised whenever a struct or the meaning of a member below changes; a plug-in of another version is refused.
-#define DW_ABI_VERSION 2u
+#define DW_ABI_VERSION 3u
 #define DW_MAX_RANK 6
 
 typedef enum dw_status {
@@ -91,7 +91,8 @@ typedef struct dw_backend {
   // (stream) Slow: chooses algorithms, compiles. The runtime caches kernels by node.
   // `workspace` gets the bytes of scratch memory that each launch needs.
   dw_status (*prepare)(dw_device* device, const dw_node* node, dw_kernel** kernel, size_t* workspace, dw_error* error);
-  // (stream) Fast: allocates nothing. An output may be the same memory as an input where the op is elementwise.
+  // (stream) Fast: allocates nothing. An output may be the same memory as an input where the op is elementwise; the
+  // operands of a flatten may lie at their places in its output.
   dw_status (*launch)(dw_device* device, dw_kernel* kernel, const void* const* inputs, void* const* outputs,
                       void* workspace, dw_error* error);
   void (*destroy)(dw_device* device, dw_kernel* kernel);

@@ -93,6 +93,9 @@
   X(62, pad)                                                                                                           \
   /* reshape(x) -> y  [shape...] */                                                                                    \
   X(63, reshape)                                                                                                       \
+  /* flatten(xs T[...]...) -> y T[n]: the elements of each operand from a multiple of 32 elements on, zeros between.   \
+   *   An operand that lies at its place in y already, as programs plan it, is not copied. */                          \
+  X(64, flatten)                                                                                                       \
   /* dropout(x T, counter i32[2] = seed, step) -> y  [rate, stream]                                                    \
    *   element i is kept when word (i % 4) of Philox4x32-10(counter = {lo(i/4), hi(i/4), step, 0},                     \
    *   key = {seed, stream}) is at least floor(rate * 2^32), and then multiplied by 1/(1 - rate) */                    \
@@ -113,20 +116,21 @@
   X(85, sigmoidCrossEntropyGrad)                                                                                       \
   /* normalizeImages(x u8|f32[n,h,w,c], scale f32[c], shift f32[c]) -> y T = x*scale + shift  [dtype] */               \
   X(90, normalizeImages)                                                                                               \
-  /* Updates; w, state and g have one shape; lr, step, decay are scalars []; g' = g + weightDecay*w. */                \
-  /* sgdUpdate(w, g, lr) -> w  [weightDecay] */                                                                        \
+  /* Updates; w, state and g have one shape; lr, step, decay are scalars []; g' = g + weightDecay*w in the first       \
+   * `decayed` elements (-1: all), g in the others. */                                                                 \
+  /* sgdUpdate(w, g, lr) -> w  [weightDecay, decayed] */                                                               \
   X(100, sgdUpdate)                                                                                                    \
-  /* momentumUpdate(w, g, m, lr) -> w, m  [momentum, nesterov, weightDecay]                                            \
+  /* momentumUpdate(w, g, m, lr) -> w, m  [momentum, nesterov, weightDecay, decayed]                                   \
    *   m = momentum*m - lr*g'; w = w + m, or with nesterov w + momentum*m - lr*g' (Keras) */                           \
   X(101, momentumUpdate)                                                                                               \
-  /* rmspropUpdate(w, g, v, lr) -> w, v  [rho, epsilon, epsilonOutside, weightDecay]                                   \
+  /* rmspropUpdate(w, g, v, lr) -> w, v  [rho, epsilon, epsilonOutside, weightDecay, decayed]                          \
    *   v = rho*v + (1 - rho)*g'^2; w = w - lr*g'/sqrt(v + epsilon), outside: lr*g'/(sqrt(v) + epsilon) */              \
   X(102, rmspropUpdate)                                                                                                \
-  /* rmspropMomentumUpdate(w, g, v, m, lr) -> w, v, m  [rho, momentum, epsilon, epsilonOutside, weightDecay]           \
+  /* rmspropMomentumUpdate(w, g, v, m, lr) -> w, v, m  [rho, momentum, epsilon, epsilonOutside, weightDecay, decayed]  \
    *   inside (TensorFlow, Keras): m = momentum*m + lr*g'/sqrt(v + epsilon); w = w - m;                                \
    *   outside (PyTorch): m = momentum*m + g'/(sqrt(v) + epsilon); w = w - lr*m */                                     \
   X(103, rmspropMomentumUpdate)                                                                                        \
-  /* adamUpdate(w, g, m, v, lr, step) -> w, m, v  [beta1, beta2, epsilon, weightDecay]                                 \
+  /* adamUpdate(w, g, m, v, lr, step) -> w, m, v  [beta1, beta2, epsilon, weightDecay, decayed]                        \
    *   m = m + (1 - beta1)*(g' - m); v = v + (1 - beta2)*(g'^2 - v);                                                   \
    *   w = w - m*lr*sqrt(1 - beta2^step)/(1 - beta1^step)/(sqrt(v) + epsilon); step counts from 1 */                   \
   X(104, adamUpdate)                                                                                                   \

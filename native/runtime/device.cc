@@ -30,9 +30,9 @@ class WriteTask : public Task {
     try {
       device_.upload(buffer_->pointer, staged_.get(), bytes_);
       // A part of a buffer that holds no result does not make the rest one.
-      if (bytes_ == buffer_->bytes) buffer_->failure = nullptr;
+      if (bytes_ == buffer_->bytes) buffer_->heal();
     } catch (...) {
-      buffer_->failure = currentFailure();
+      buffer_->spoil(currentFailure());
       throw;
     }
   }
@@ -55,7 +55,7 @@ class ReadTask : public Task {
         completion_(std::move(completion)) {}
   void execute(Stream& stream) override {
     SharedFailure failure = stream.errors().take();
-    if (failure == nullptr) failure = buffer_->failure;
+    if (failure == nullptr) failure = buffer_->failure();
     if (failure == nullptr) {
       try {
         device_.download(target_, buffer_->pointer, bytes_);
@@ -225,6 +225,27 @@ double Device::allocate(uint64_t bytes) {
   }
 }
 
+double Device::part(uint64_t handle, uint64_t offset, uint64_t bytes) {
+  const std::shared_ptr<Buffer>& buffer = buffers_.get(handle);
+  if (offset % 64 != 0 || offset > buffer->bytes || bytes > buffer->bytes - offset) {
+    fail(FailureKind::Argument, "part: no %llu bytes at %llu in a buffer of %llu; parts begin at multiples of 64",
+         shown(bytes), shown(offset), shown(buffer->bytes));
+  }
+  auto part = std::make_shared<Buffer>();
+  part->pointer = static_cast<char*>(buffer->pointer) + offset;
+  part->bytes = bytes;
+  part->whole = buffer->whole != nullptr ? buffer->whole : buffer;
+  part->wholeHandle = buffer->whole != nullptr ? buffer->wholeHandle : handle;
+  const uint64_t whole = part->wholeHandle;
+  retain(whole);
+  try {
+    return buffers_.add(std::move(part));
+  } catch (...) {
+    release(whole);
+    throw;
+  }
+}
+
 void Device::retain(uint64_t handle) {
   Buffer& buffer = *buffers_.get(handle);
   if (buffer.references == UINT32_MAX) fail(FailureKind::Argument, "retain: too many references");
@@ -235,8 +256,11 @@ void Device::release(uint64_t handle) {
   Buffer& buffer = *buffers_.get(handle);
   buffer.references -= 1;
   if (buffer.references > 0) return;
-  allocator_.release(buffer.block, stream_.queued());
+  const uint64_t whole = buffer.wholeHandle;
+  const bool isPart = buffer.whole != nullptr;
+  if (!isPart) allocator_.release(buffer.block, stream_.queued());
   buffers_.remove(handle);
+  if (isPart) release(whole);
 }
 
 void Device::write(uint64_t handle, const void* data, uint64_t bytes) {

@@ -59,6 +59,8 @@ class Device {
   size_t packedBytes(const std::vector<double>& payload);
 
   double allocate(uint64_t bytes);
+  // A buffer that is a range of another's bytes, and keeps its memory; `offset` is a multiple of 64.
+  double part(uint64_t buffer, uint64_t offset, uint64_t bytes);
   void retain(uint64_t buffer);
   void release(uint64_t buffer);
 

@@ -13,7 +13,7 @@ PreparedProgram::PreparedProgram(ProgramCode code, Allocator::Block* arena)
   for (uint32_t position = 0; position < code_.operands.size(); position += 1) {
     const ProgramCode::Value& value = code_.values[code_.operands[position]];
     const bool external = value.external != ProgramCode::kNone;
-    if (external) patches_.push_back({position, value.external});
+    if (external) patches_.push_back({position, value.external, value.part ? value.offset : 0});
     pointers_.push_back(external || base == nullptr ? nullptr : base + value.offset);
   }
 }
@@ -29,8 +29,8 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
       return;
     }
     for (size_t i = 0; i < inputs; i += 1) {
-      if (buffers[i]->failure != nullptr) {
-        const SharedFailure failure = buffers[i]->failure;
+      if (buffers[i]->failure() != nullptr) {
+        const SharedFailure failure = buffers[i]->failure();
         stream.errors().keep(failure);
         markFailed(buffers, failure, started);
         return;
@@ -38,7 +38,9 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
     }
     if (!resolved_) resolve(kernels);
     void* const scratch = workspaceBytes_ > 0 ? workspace.atLeast(workspaceBytes_, stream) : nullptr;
-    for (const Patch& patch : patches_) pointers_[patch.position] = buffers[patch.external]->pointer;
+    for (const Patch& patch : patches_) {
+      pointers_[patch.position] = static_cast<char*>(buffers[patch.external]->pointer) + patch.offset;
+    }
     const auto begin = std::chrono::steady_clock::now();
     const auto sinceBegin = [&] {
       device.synchronize();
@@ -61,7 +63,7 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
         continue;
       device.copy(target.pointer, buffers[output.copyFrom]->pointer, code_.values[output.value].bytes);
     }
-    for (size_t i = inputs; i < buffers.size(); i += 1) buffers[i]->failure = nullptr;
+    for (size_t i = inputs; i < buffers.size(); i += 1) buffers[i]->heal();
   } catch (...) {
     const SharedFailure failure = currentFailure();
     stream.errors().keep(failure);
@@ -92,7 +94,7 @@ void PreparedProgram::markFailed(const std::vector<std::shared_ptr<Buffer>>& buf
     const bool done = !passed && started != ProgramCode::kNone && output.producer < started;
     const bool touched = !passed && output.producer == started;
     const bool inPlace = std::find(buffers.begin(), firstOutput, buffer) != firstOutput;
-    if (touched || (!done && !inPlace)) buffer->failure = failure;
+    if (touched || (!done && !inPlace)) buffer->spoil(failure);
   }
 }
 

@@ -16,16 +16,28 @@ namespace dw {
 // No tensor, arena or buffer is larger: 128 TiB, what an x86-64 process can address.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
-// A reference-counted block of device memory as JavaScript knows it. `references` and `stamp` belong to the
-// queueing thread, `failure` to the stream thread.
+// A reference-counted block of device memory as JavaScript knows it. `references`, `stamp` and `whole` belong to
+// the queueing thread, the failure to the stream thread.
 struct Buffer {
   Allocator::Block* block = nullptr;
   void* pointer = nullptr;
   uint64_t bytes = 0;
   uint32_t references = 1;
   uint64_t stamp = 0;
-  // Set where the run that should have filled this buffer failed or was skipped: it holds no result.
-  SharedFailure failure;
+  // What this is a range of, with one of its references; null for a block of its own.
+  std::shared_ptr<Buffer> whole;
+  uint64_t wholeHandle = 0;
+
+  // Set where the run that should have filled this buffer, or a part of it, failed or was skipped: it holds no result.
+  const SharedFailure& failure() const { return whole != nullptr ? whole->failure_ : failure_; }
+  void spoil(SharedFailure failure) { (whole != nullptr ? whole->failure_ : failure_) = std::move(failure); }
+  // All of it has been written. A part does not make the rest a result.
+  void heal() {
+    if (whole == nullptr) failure_ = nullptr;
+  }
+
+ private:
+  SharedFailure failure_;
 };
 
 // A decoded program. Every number in it has been checked; nothing in it depends on a device.
@@ -35,8 +47,9 @@ struct ProgramCode {
   struct Value {
     dw_aval aval;
     uint64_t bytes;
-    uint64_t offset;    // in the arena, unless external
+    uint64_t offset;    // in the arena, or in the external that it is a part of
     uint32_t external;  // input i is i, output i is inputs + i; kNone: lives in the arena
+    bool part;          // a range of its external, which is an input
   };
   struct Instruction {
     dw_op op;
@@ -91,6 +104,7 @@ class PreparedProgram {
   struct Patch {
     uint32_t position;  // in pointers_
     uint32_t external;
+    uint64_t offset;
   };
 
   ProgramCode code_;

@@ -7,7 +7,7 @@ namespace dw {
 
 namespace {
 
-constexpr double kPayloadVersion = 1;
+constexpr double kPayloadVersion = 2;
 
 uint64_t bytesPerElement(dw_dtype dtype) {
   switch (dtype) {
@@ -60,12 +60,14 @@ class Decoder {
     const uint32_t inputs = reader_.count("the number of inputs");
     const uint32_t outputs = reader_.count("the number of outputs");
     const uint32_t instructions = reader_.count("the number of instructions");
+    const uint32_t parts = reader_.count("the number of parts");
     code_.arenaBytes = reader_.whole("the arena's size", 0, kMaxBytes);
     for (uint32_t i = 0; i < values; i += 1) decodeValue();
     made_.assign(values, false);
     producers_.assign(values, ProgramCode::kNone);
     decodeInputs(inputs);
     decodeOutputs(outputs);
+    for (uint32_t i = 0; i < parts; i += 1) decodePart();
     for (uint32_t i = 0; i < instructions; i += 1) decodeInstruction(i);
     if (reader_.left() != 0) {
       fail(FailureKind::Argument, "program: %zu numbers too many in the payload", reader_.left());
@@ -141,6 +143,27 @@ class Decoder {
       if (already == ProgramCode::kNone) makeExternal(id, static_cast<uint32_t>(code_.inputs.size()) + i);
       code_.outputs.push_back({id, ProgramCode::kNone, already});
     }
+  }
+
+  void decodePart() {
+    const uint32_t id = valueId("a part");
+    if (code_.inputs.empty()) fail(FailureKind::Argument, "program: a part, but there are no inputs");
+    const uint64_t input = reader_.whole("a part's input", 0, code_.inputs.size() - 1);
+    const uint64_t offset = reader_.whole("a part's offset", 0, kMaxBytes);
+    ProgramCode::Value& part = code_.values[id];
+    const uint64_t available = code_.values[code_.inputs[input]].bytes;
+    if (offset % 64 != 0 || offset > available || part.bytes > available - offset) {
+      fail(FailureKind::Argument, "program: part %%%u of %llu bytes at %llu of an input of %llu", id,
+           static_cast<unsigned long long>(part.bytes), static_cast<unsigned long long>(offset),
+           static_cast<unsigned long long>(available));
+    }
+    if (part.external != ProgramCode::kNone) {
+      fail(FailureKind::Argument, "program: value %%%u is a part and something else too", id);
+    }
+    makeExternal(id, static_cast<uint32_t>(input));
+    made_[id] = true;
+    part.part = true;
+    part.offset = offset;
   }
 
   uint32_t operand(const char* what, uint32_t instruction) {

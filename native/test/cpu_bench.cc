@@ -143,8 +143,8 @@ void benchmarkMemory(plugin::Plugin& plugin, int64_t n, int repeats) {
       {DW_OP_maxPoolGrad, {small, index}, {x}, poolGrad},
       {DW_OP_normalizeImages, {images, three, three}, {pixels}, {DW_F32}},
       {DW_OP_dropout, {x, shape({2}, DW_I32)}, {x}, {0.5, 0}},
-      {DW_OP_momentumUpdate, {w, w, w, scalar}, {w, w}, {0.9, 0, 1e-5}},
-      {DW_OP_adamUpdate, {w, w, w, w, scalar, scalar}, {w, w, w}, {0.9, 0.999, 1e-7, 0}},
+      {DW_OP_momentumUpdate, {w, w, w, scalar}, {w, w}, {0.9, 0, 1e-5, -1}},
+      {DW_OP_adamUpdate, {w, w, w, w, scalar, scalar}, {w, w, w}, {0.9, 0.999, 1e-7, 0, -1}},
   };
   const char* names[] = {"copy (reshape)",
                          "relu",

@@ -28,11 +28,11 @@ class Ignored : public dw::Completion {
 };
 
 std::vector<double> scale(double length, double factor) {
-  return {1, 2, 1, 1, 1, 0, 0, 1, length, -1, 0, 1, length, -1, 0, 1, DW_OP_scale, 1, 1, 1, 0, 1, factor};
+  return {2, 2, 1, 1, 1, 0, 0, 0, 1, length, -1, 0, 1, length, -1, 0, 1, DW_OP_scale, 1, 1, 1, 0, 1, factor};
 }
 
 std::vector<double> one(dw_op op, double attribute) {
-  return {1, 2, 1, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, double(op), 1, 1, 1, 0, 1, attribute};
+  return {2, 2, 1, 1, 1, 0, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, double(op), 1, 1, 1, 0, 1, attribute};
 }
 
 struct Result {
@@ -97,7 +97,7 @@ Result bursts(const std::string& path, unsigned seed) {
     const auto handle = [](double number) { return static_cast<uint64_t>(number); };
     const uint64_t x = handle(device.allocate(4)), y = handle(device.allocate(4));
     const uint64_t increment = handle(device.prepare(
-        {1, 3, 2, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 2, DW_OP_add, 2, 1, 0, 0, 1, 2}));
+        {2, 3, 2, 1, 1, 0, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, 2, DW_OP_add, 2, 1, 0, 0, 1, 2}));
     const float one = 1, zero = 0;
     device.write(x, &zero, 4);
     device.write(y, &one, 4);

@@ -9,8 +9,11 @@ import {
   checkProgram,
   encodeProgram,
   type Instruction,
+  liveness,
   MalformedProgramError,
+  type Part,
   type Program,
+  showProgram,
 } from '../../lib/core/program.ts';
 import { opTable } from '../../lib/ops/index.ts';
 
@@ -114,10 +117,52 @@ describe('programs', () => {
     }
   });
 
+  /** y = the last 4 of x[36], doubled */
+  function ofPart(changes: Partial<Part> = {}): Program {
+    const draft = {
+      values: [aval([36], 'f32'), four, four],
+      inputs: [0],
+      parts: [{ value: 1, of: 0, offset: 128, ...changes }],
+      outputs: [2],
+      instructions: [{ op: scale, attributes: { factor: 2 }, inputs: [1], outputs: [2] }],
+    };
+    return { ...draft, plan: planMemory(draft) };
+  }
+
+  it('takes parts of inputs for values, and keeps an input as long as a part of it', () => {
+    const program = ofPart();
+    checkProgram(program);
+    expect(liveness(program).last).to.deep.equal([0, 0, 1]);
+    expect(showProgram(program)).to.contain('\n  parts of %0: %1 f32[4] at 128\n');
+    expect([...encodeProgram(program, () => 53)]).to.deep.equal([
+      ...[2, 3, 1, 1, 1, 1, 0], // version, counts, arena
+      ...[0, 1, 36, -1, 0, 1, 4, -1, 0, 1, 4, -1], // values
+      ...[0, 2], // input, output
+      ...[1, 0, 128], // value, position of the input, offset
+      ...[53, 1, 1, 1, 1, 2, 2],
+    ]);
+  });
+
+  const badParts: [string, Partial<Part>, string][] = [
+    ['of what is no input', { of: 2 }, 'which is no input'],
+    ['that leaves its input', { offset: 192 }, 'lies at 192..208 of %0'],
+    ['that is not aligned', { offset: 4 }, 'lies at 4..20 of %0'],
+    ['that is an input itself', { value: 0 }, 'a part and something else too'],
+    ['that is made again', { value: 2 }, 'before it is made'],
+  ];
+  for (const [what, changes, message] of badParts) {
+    it(`refuses a part ${what}`, () => {
+      expect(() => checkProgram({ ...ofPart(), parts: ofPart(changes).parts ?? [] })).to.throw(
+        MalformedProgramError,
+        message,
+      );
+    });
+  }
+
   it('encodes for native code as documented', () => {
     const payload = encodeProgram(small(), (name) => (name === 'add' ? 50 : 53));
     expect([...payload]).to.deep.equal([
-      ...[1, 3, 1, 1, 2, 64], // version, counts, arena
+      ...[2, 3, 1, 1, 2, 0, 64], // version, counts, arena
       ...[0, 1, 4, -1], // dtype, rank, extent, offset
       ...[0, 1, 4, 0],
       ...[0, 1, 4, -1],

@@ -29,6 +29,7 @@ const validArguments = (device: number, x: number, y: number, p: number): Record
   supports: [device, single('scale', 1, 1, [2])],
   packedBytes: [device, single('scale', 1, 1, [2])],
   allocate: [device, 16],
+  part: [device, x, 0, 4],
   retain: [device, x],
   release: [device, x],
   write: [device, x, new Uint8Array(4)],
@@ -248,7 +249,9 @@ describe('native boundary', () => {
           { shape: [2, 3], offset: 64 },
           { shape: [6] },
           { shape: [2, 3] },
+          { shape: [3] },
         ],
+        parts: [[5, 1, 0]],
         inputs: [0, 4],
         outputs: [3, 0],
         arenaBytes: 128,
@@ -261,12 +264,18 @@ describe('native boundary', () => {
 
     const one = { values: [{ shape: [1] }, { shape: [1] }], inputs: [0], outputs: [1] };
     const scale = { op: 'scale', inputs: [0], outputs: [1], attributes: [1] };
+    const part = {
+      values: [{ shape: [32] }, { shape: [1] }, { shape: [1] }],
+      inputs: [0],
+      outputs: [2],
+      instructions: [{ op: 'scale', inputs: [1], outputs: [2], attributes: [1] }],
+    };
     const bad: readonly [string, Float64Array][] = [
       ['nothing', new Float64Array(0)],
-      ['another version', Float64Array.of(2, ...good().slice(1))],
+      ['another version', Float64Array.of(1, ...good().slice(1))],
       ['a payload cut short', good().slice(0, -1)],
       ['a number too many', Float64Array.of(...good(), 0)],
-      ['an absurd number of values', Float64Array.of(1, 1e9, 0, 0, 0, 0)],
+      ['an absurd number of values', Float64Array.of(2, 1e9, 0, 0, 0, 0, 0)],
       ['an unknown op', payload({ ...one, instructions: [{ ...scale, op: 'nonsense' }] })],
       [
         'an unknown type',
@@ -328,6 +337,13 @@ describe('native boundary', () => {
       ['a value that is made after its use', payload({ ...one, instructions: [{ ...scale, inputs: [1] }] })],
       ['a value that overwrites an input', payload({ ...one, instructions: [{ ...scale, outputs: [0] }] })],
       ['a value out of range', payload({ ...one, instructions: [{ ...scale, inputs: [2] }] })],
+      ['a part without inputs', payload({ ...part, inputs: [], instructions: [], parts: [[1, 0, 0]] })],
+      ['a part of what is no input', payload({ ...part, parts: [[1, 1, 0]] })],
+      ['a part that leaves its input', payload({ ...part, parts: [[1, 0, 128]] })],
+      ['a crooked part', payload({ ...part, parts: [[1, 0, 4]] })],
+      ['a part that is an input', payload({ ...part, parts: [[0, 0, 0]] })],
+      ['a part that is an output', payload({ ...part, parts: [[2, 0, 0]] })],
+      ['a part twice', payload({ ...part, parts: [1, 1].map((id) => [id, 0, 0] as const) })],
       ['no results', payload({ ...one, instructions: [scale, { ...scale, outputs: [] }] })],
       ['what the backend calls invalid', payload({ ...one, instructions: [{ ...scale, attributes: [] }] })],
     ];

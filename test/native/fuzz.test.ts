@@ -52,7 +52,7 @@ function changed(original: Float64Array, random: Random): Float64Array {
   const numbers = original.slice();
   for (let change = random.whole(1, 3); change > 0; change -= 1) {
     // Past the counts of the header, whose changes are refused before the backend sees them.
-    const at = random.whole(6, numbers.length - 1);
+    const at = random.whole(7, numbers.length - 1);
     numbers[at] = random.whole(0, 2) === 0 ? random.pick(odd) : numbers[at]! + random.whole(-2, 2);
   }
   return numbers;
@@ -61,7 +61,7 @@ function changed(original: Float64Array, random: Random): Float64Array {
 /** Bytes of each value of a payload that the runtime has accepted. */
 function valueBytes(numbers: Float64Array): number[] {
   const sizes: number[] = [];
-  let at = 6;
+  let at = 7;
   for (let i = 0; i < numbers[1]!; i += 1) {
     const rank = numbers[at + 1]!;
     const dtype = dtypes.find((d) => dtypeCode(d) === numbers[at])!;
@@ -80,7 +80,7 @@ describe('native fuzz on the CPU', () => {
     if (!/asan/.test(process.env.LD_PRELOAD ?? '')) this.skip();
     const { status, output } = await runProcess(`
       const device = addon.openDevice(fakePath, { uncached: true });
-      const payload = Float64Array.of(1, 1, 0, 1, 1, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0);
+      const payload = Float64Array.of(2, 1, 0, 1, 1, 0, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0);
       const pad = addon.prepare(device, payload);
       addon.run(device, pad, [], [addon.allocate(device, 12)]);
       addon.syncBlocking(device);`);

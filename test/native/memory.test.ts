@@ -1,7 +1,7 @@
 // The allocator: reuse, splitting and coalescing, limits, and what is left at the end.
 
 import { expect } from 'chai';
-import { addon, codeOf, download, payload, single, upload, withFake } from './support.ts';
+import { addon, bytesOf, codeOf, download, payload, single, upload, withFake } from './support.ts';
 
 const MiB = 1 << 20;
 
@@ -30,6 +30,60 @@ describe('native memory', () => {
       expect(download(device, x, 1)).to.deep.equal([1]);
       addon.release(device, x);
       expect(await codeOf(() => addon.retain(device, x))).to.equal('DISPOSED');
+    }));
+
+  it('keeps a block as long as a part of it', () =>
+    withFake(async (device) => {
+      const numbers = Array.from({ length: 40 }, (_, i) => i);
+      const x = upload(device, numbers);
+      const { live } = addon.memory(device);
+      const part = addon.part(device, x, 64, 32);
+      const inner = addon.part(device, addon.part(device, x, 64, 96), 64, 4);
+      expect(addon.memory(device).live, 'no memory of its own').to.equal(live);
+      expect(download(device, part, 8)).to.deep.equal(numbers.slice(16, 24));
+      addon.write(device, part, bytesOf([-1]));
+      expect(download(device, x, 40)).to.deep.equal(numbers.with(16, -1));
+      addon.release(device, x);
+      addon.release(device, part);
+      expect(download(device, inner, 1)).to.deep.equal([32]);
+      expect(addon.memory(device).live).to.equal(live);
+      for (const [offset, bytes] of [
+        [32, 4],
+        [64, 97],
+        [192, 1],
+        [2 ** 50, 4],
+      ] as const) {
+        expect(await codeOf(() => addon.part(device, x, offset, bytes))).to.equal('ARGUMENT');
+      }
+    }));
+
+  it('gives back a block with its last part', () =>
+    withFake(async (device) => {
+      const x = addon.allocate(device, 256);
+      const parts = [0, 64, 128].map((offset) => addon.part(device, x, offset, 64));
+      addon.release(device, x);
+      for (const part of parts) addon.release(device, part);
+      expect(addon.memory(device)).to.include({ buffers: 0, live: 0 });
+      expect(await codeOf(() => addon.retain(device, x))).to.equal('DISPOSED');
+    }));
+
+  it('spoils a block with a part of it, and its other parts with that', () =>
+    withFake(async (device) => {
+      const failing = addon.prepare(device, single('relu', 1, 16));
+      const whole = upload(device, new Array(32).fill(1));
+      const [first, second] = [0, 64].map((offset) => addon.part(device, whole, offset, 64)) as [
+        number,
+        number,
+      ];
+      addon.run(device, failing, [upload(device, new Array(16).fill(1))], [first]);
+      expect(await codeOf(() => addon.sync(device))).to.equal('DEVICE');
+      for (const buffer of [first, second, whole]) {
+        expect(await codeOf(() => addon.readSync(device, buffer, 4))).to.equal('DEVICE');
+      }
+      addon.write(device, first, new Uint8Array(64));
+      expect(await codeOf(() => addon.readSync(device, first, 4)), 'a part heals nothing').to.equal('DEVICE');
+      addon.write(device, whole, new Uint8Array(128));
+      expect(download(device, second, 16)).to.deep.equal(new Array(16).fill(0));
     }));
 
   it('returns to where it was after any order of taking and giving back', () =>

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import type { NativeDeviceOptions } from '../../lib/backend/addon.ts';
 import { loadAddon } from '../../lib/backend/load.ts';
+import { payloadVersion } from '../../lib/core/program.ts';
 
 export const { addon, folder } = loadAddon();
 
@@ -46,12 +47,15 @@ export function payload(program: {
   inputs: readonly number[];
   outputs: readonly number[];
   instructions: readonly PayloadInstruction[];
+  /** Value, position of the input that it is a part of, offset there. */
+  parts?: readonly (readonly [number, number, number])[];
   arenaBytes?: number;
 }): Float64Array {
-  const { values, inputs, outputs, instructions, arenaBytes = 0 } = program;
-  const numbers = [1, values.length, inputs.length, outputs.length, instructions.length, arenaBytes];
+  const { values, inputs, outputs, instructions, parts = [], arenaBytes = 0 } = program;
+  const counts = [values, inputs, outputs, instructions, parts].map(({ length }) => length);
+  const numbers = [payloadVersion, ...counts, arenaBytes];
   for (const { shape, dtype = 0, offset = -1 } of values) numbers.push(dtype, shape.length, ...shape, offset);
-  numbers.push(...inputs, ...outputs);
+  numbers.push(...inputs, ...outputs, ...parts.flat());
   for (const { op, inputs: from, outputs: to, attributes = [] } of instructions) {
     numbers.push(
       codes[op] ?? Number.NaN,

@@ -9,7 +9,7 @@ const prelude = `
   const codes = addon.opTable();
   const device = addon.openDevice(fakePath, {});
   const single = (op, attribute) => addon.prepare(device, Float64Array.of(
-    1, 2, 1, 1, 1, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, codes[op], 1, 1, 1, 0, 1, attribute));
+    2, 2, 1, 1, 1, 0, 0, 0, 1, 1, -1, 0, 1, 1, -1, 0, 1, codes[op], 1, 1, 1, 0, 1, attribute));
   const x = addon.allocate(device, 4);
   addon.write(device, x, new Uint8Array(Float32Array.of(1).buffer));
 `;

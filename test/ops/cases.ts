@@ -118,12 +118,18 @@ function sums(random: Random, c: number, n: number) {
   return [scaled(mean.values), scaled(variance.values.map((v, i) => v + mean.values[i]! ** 2))] as const;
 }
 
-function rmsprop(random: Random) {
+/** Weight decay of all elements of a parameter, or of the first ones. */
+function decay(random: Random, w: readonly number[]) {
+  const decayed = random.pick([undefined, random.whole(0, sizeOf(w))]);
+  return { weightDecay: random.pick([0, 0.01]), ...(decayed !== undefined && { decayed }) };
+}
+
+function rmsprop(random: Random, w: readonly number[]) {
   return {
     rho: 0.9,
     epsilon: random.pick([1e-3, 1e-7]),
     epsilonOutside: random.pick([false, true]),
-    weightDecay: random.pick([0, 1e-2]),
+    ...decay(random, w),
   };
 }
 
@@ -297,6 +303,10 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const part = () => random.normal(shape.with(axis, random.whole(1, 4)));
     return { inputs: Array.from({ length: random.whole(1, 3) }, part), attributes: { axis } };
   },
+  flatten: (random) => {
+    const part = () => random.normal(random.shape(random.whole(1, 4), random.pick([2, 5, 8])));
+    return { inputs: Array.from({ length: random.whole(1, 5) }, part), attributes: {} };
+  },
   slice: (random) => {
     const x = random.shape(random.whole(1, 4), 5);
     const start = x.map((whole) => random.whole(0, whole - 1));
@@ -370,7 +380,7 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const w = random.shape();
     return {
       inputs: [random.normal(w), random.normal(w), rate(random)],
-      attributes: { weightDecay: random.pick([0, 0.01]) },
+      attributes: decay(random, w),
     };
   },
   momentumUpdate: (random) => {
@@ -380,7 +390,7 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
       attributes: {
         momentum: 0.9,
         nesterov: random.pick([false, true]),
-        weightDecay: random.pick([0, 0.01]),
+        ...decay(random, w),
       },
     };
   },
@@ -388,14 +398,14 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     const w = random.shape();
     return {
       inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), rate(random)],
-      attributes: rmsprop(random),
+      attributes: rmsprop(random, w),
     };
   },
   rmspropMomentumUpdate: (random) => {
     const w = random.shape();
     return {
       inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), random.normal(w), rate(random)],
-      attributes: { ...rmsprop(random), momentum: 0.9 },
+      attributes: { ...rmsprop(random, w), momentum: 0.9 },
     };
   },
   adamUpdate: (random) => {
@@ -410,7 +420,7 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
         rate(random),
         random.between(step, step, []),
       ],
-      attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weightDecay: random.pick([0, 0.01]) },
+      attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, ...decay(random, w) },
     };
   },
   polyakUpdate: (random) => {

@@ -16,6 +16,7 @@ export function planningBackend(unsupported: readonly string[] = []): Backend {
     supports: ({ name }: AnyOp): Support =>
       unsupported.includes(name) ? { supported: false, reason: 'asked not to' } : { supported: true },
     allocate: () => next++ as BufferHandle,
+    part: () => next++ as BufferHandle,
     retain: () => {},
     release: () => {},
     write: () => {},

@@ -21,6 +21,8 @@ export const openReference = (): Backend => new ReferenceBackend();
 interface Block {
   readonly bytes: Uint8Array<ArrayBuffer>;
   references: number;
+  /** What this is a part of; it has a reference for each of its parts. */
+  readonly whole?: BufferHandle;
 }
 
 interface Prepared {
@@ -65,6 +67,24 @@ class ReferenceBackend implements Backend {
     return handle;
   }
 
+  part(buffer: BufferHandle, offset: number, bytes: number): BufferHandle {
+    const { bytes: all } = this.#block(buffer);
+    const fits = offset >= 0 && offset % 64 === 0 && bytes >= 0 && offset + bytes <= all.byteLength;
+    if (!fits) {
+      throw new ArgumentError(
+        `reference: no part of ${bytes} bytes at ${offset} in a buffer of ${all.byteLength}`,
+      );
+    }
+    this.retain(buffer);
+    const handle = this.#nextHandle++ as BufferHandle;
+    this.#blocks.set(handle, {
+      bytes: all.subarray(offset, offset + bytes),
+      references: 1,
+      whole: buffer,
+    });
+    return handle;
+  }
+
   retain(buffer: BufferHandle): void {
     this.#block(buffer).references += 1;
   }
@@ -74,7 +94,8 @@ class ReferenceBackend implements Backend {
     block.references -= 1;
     if (block.references > 0) return;
     this.#blocks.delete(buffer);
-    this.#live -= block.bytes.byteLength;
+    if (block.whole !== undefined) this.release(block.whole);
+    else this.#live -= block.bytes.byteLength;
   }
 
   write(buffer: BufferHandle, bytes: Uint8Array): void {
@@ -118,6 +139,9 @@ class ReferenceBackend implements Backend {
       });
     };
     bind('inputs', program.inputs, inputs);
+    for (const { value, of, offset } of program.parts ?? []) {
+      external.set(value, external.get(of)!.subarray(offset, offset + byteLength(program.values[value]!)));
+    }
     bind('outputs', program.outputs, outputs);
     if (this.#error !== undefined) return; // what follows a failure is not computed
     arena.fill(undefinedByte);

@@ -81,4 +81,13 @@ const reshape: Kernel = (inputs, outputs) => {
   operand(outputs, 0).data.set(operand(inputs, 0).data);
 };
 
-export const shapeKernels = { sum, broadcast, fill, cast, concat, slice, pad, reshape };
+/** Each operand begins at a multiple of 32 elements. */
+const flatten: Kernel = (inputs, outputs) => {
+  let start = 0;
+  for (const { data } of inputs) {
+    operand(outputs, 0).data.set(data, start);
+    start += Math.ceil(data.length / 32) * 32;
+  }
+};
+
+export const shapeKernels = { sum, broadcast, fill, cast, concat, slice, pad, reshape, flatten };

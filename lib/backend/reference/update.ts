@@ -1,22 +1,40 @@
 // Optimizers' updates and the Polyak average; formulas in the op table.
 
-import { type Kernel, operand } from './kernel.ts';
+import { type Kernel, type Operand, operand } from './kernel.ts';
 
-/**
- * A kernel over tensors of one shape and scalars behind them: `f` gets the elements at one place (scalars
- * repeat) and gives those of the outputs.
- */
+/** `f` gets the elements at one place and gives those of the outputs. */
+type Rule = (values: readonly number[], attributes: readonly number[]) => readonly number[];
+
+/** A kernel over tensors of one shape and scalars behind them, which repeat. */
+const everywhere =
+  (f: Rule): Kernel =>
+  (inputs, outputs, attributes) =>
+    along(inputs, outputs, () => attributes, f);
+
+/** The same for a rule whose last attribute is the weight decay, where another follows: how many elements decay. */
 const update =
-  (f: (values: readonly number[], attributes: readonly number[]) => readonly number[]): Kernel =>
+  (f: Rule): Kernel =>
   (inputs, outputs, attributes) => {
-    for (let i = 0; i < operand(outputs, 0).data.length; i++) {
-      const values = inputs.map(({ data, shape }) => data[shape.length === 0 ? 0 : i]!);
-      const results = f(values, attributes);
-      outputs.forEach(({ data }, k) => {
-        data[i] = results[k]!;
-      });
-    }
+    const rule = attributes.slice(0, -1);
+    const without = rule.with(-1, 0);
+    const decayed = attributes.at(-1)!;
+    along(inputs, outputs, (i) => (decayed < 0 || i < decayed ? rule : without), f);
   };
+
+function along(
+  inputs: readonly Operand[],
+  outputs: readonly Operand[],
+  attributesAt: (i: number) => readonly number[],
+  f: Rule,
+): void {
+  for (let i = 0; i < operand(outputs, 0).data.length; i++) {
+    const values = inputs.map(({ data, shape }) => data[shape.length === 0 ? 0 : i]!);
+    const results = f(values, attributesAt(i));
+    outputs.forEach(({ data }, k) => {
+      data[i] = results[k]!;
+    });
+  }
+}
 
 const sgdUpdate = update(([w = 0, g = 0, lr = 0], [weightDecay = 0]) => [w - lr * (g + weightDecay * w)]);
 
@@ -62,7 +80,7 @@ const adamUpdate = update(
   },
 );
 
-const polyakUpdate = update(([average = 0, w = 0, decay = 0]) => [average + (1 - decay) * (w - average)]);
+const polyakUpdate = everywhere(([average = 0, w = 0, decay = 0]) => [average + (1 - decay) * (w - average)]);
 
 export const updateKernels = {
   sgdUpdate,

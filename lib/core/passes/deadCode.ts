@@ -3,7 +3,7 @@
 import type { Instruction, ValueId } from '../program.ts';
 import type { Draft } from './graph.ts';
 
-/** The same program without what does not reach an output. Inputs stay, used or not. */
+/** The same program without what does not reach an output. Inputs stay, used or not; their parts do not. */
 export function removeDeadCode(draft: Draft): Draft {
   const needed = new Set<ValueId>(draft.outputs);
   const kept: Instruction[] = [];
@@ -12,7 +12,8 @@ export function removeDeadCode(draft: Draft): Draft {
     kept.push(instruction);
     for (const value of instruction.inputs) needed.add(value);
   }
-  return renumber({ ...draft, instructions: kept.reverse() });
+  const parts = draft.parts?.filter(({ value }) => needed.has(value));
+  return renumber({ ...draft, ...(parts && { parts }), instructions: kept.reverse() });
 }
 
 /** Numbers values in the order in which they come to be. */
@@ -23,12 +24,18 @@ function renumber(draft: Draft): Draft {
     numbers.set(value, values.push(draft.values[value] as Draft['values'][number]) - 1);
   };
   draft.inputs.forEach(name);
+  draft.parts?.forEach(({ value }) => {
+    name(value);
+  });
   for (const { outputs } of draft.instructions) outputs.forEach(name);
   const renamed = (value: ValueId) => numbers.get(value) as ValueId;
   return {
     ...draft,
     values,
     inputs: draft.inputs.map(renamed),
+    ...(draft.parts && {
+      parts: draft.parts.map((part) => ({ ...part, value: renamed(part.value), of: renamed(part.of) })),
+    }),
     outputs: draft.outputs.map(renamed),
     instructions: draft.instructions.map((instruction) => ({
       ...instruction,

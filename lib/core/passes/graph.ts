@@ -26,6 +26,7 @@ export class Graph {
     this.draft = draft;
     this.#outputs = new Set(draft.outputs);
     for (const value of draft.inputs.slice(draft.stillFrom ?? draft.inputs.length)) this.#still.add(value);
+    for (const { value, of } of draft.parts ?? []) if (this.#still.has(of)) this.#still.add(value);
     for (const instruction of draft.instructions) {
       if (instruction.inputs.length > 0 && instruction.inputs.every((value) => this.#still.has(value))) {
         for (const value of instruction.outputs) this.#still.add(value);
