@@ -1,18 +1,25 @@
 // Optimizers: which update op, with which attributes and state. They know ops and variables, and no backend.
+// All parameters lie in one block of memory, and each kind of state in another, in the same order: one op updates all.
 
-import { byteLength } from '../core/aval.ts';
-import { arrayFor } from '../core/dtype.ts';
+import { withBackend } from '../core/device.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { divide, type FlatVariable, gather } from '../core/flat.ts';
 import { scope } from '../core/scope.ts';
-import { type Tensor, type Variable, variable } from '../core/tensor.ts';
+import type { Tensor, Variable } from '../core/tensor.ts';
 import { noting } from '../core/traceState.ts';
 import type { Parameter } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 
-/** State of one parameter, by name: `momentum`, `square`, … */
+/** State of the parameters, by name: `momentum`, `square`, … */
 type State = Readonly<Record<string, Variable>>;
 
-/** What an update needs beside parameter, gradient and state. All are tensors, since they change from step to step. */
+/** L2 penalty: `weightDecay` times the first `decayed` elements is added to their gradient. */
+export interface Decay {
+  readonly weightDecay: number;
+  readonly decayed: number;
+}
+
+/** What an update needs beside parameters, gradients and state. All are tensors, since they change from step to step. */
 export interface UpdateInputs {
   /** f32 scalar: learning rate. */
   readonly lr: Tensor;
@@ -27,13 +34,13 @@ export interface OptimizerSpec {
   readonly settings: Readonly<Record<string, number | boolean>>;
   /** Names of the state tensors that each parameter gets, all starting at zero. */
   readonly stateNames: readonly string[];
-  /** New values of the parameter (`w`) and of its state. */
+  /** New values of the parameters (`w`, all of them in one tensor, as `g` and the state) and of their state. */
   update(
     w: Tensor,
     g: Tensor,
     state: State,
     inputs: UpdateInputs,
-    weightDecay: number,
+    decay: Decay,
   ): Readonly<Record<string, Tensor>>;
 }
 
@@ -56,12 +63,12 @@ export function sgd(options: { momentum?: number; nesterov?: boolean } = {}): Op
     name: 'sgd',
     settings: { momentum, nesterov },
     stateNames: momentum === 0 ? [] : ['momentum'],
-    update(w, g, state, { lr }, weightDecay) {
-      if (momentum === 0) return { w: ops.sgdUpdate(w, g, lr, { weightDecay }) };
+    update(w, g, state, { lr }, decay) {
+      if (momentum === 0) return { w: ops.sgdUpdate(w, g, lr, decay) };
       const next = ops.momentumUpdate(w, g, state.momentum as Variable, lr, {
         momentum,
         nesterov,
-        weightDecay,
+        ...decay,
       });
       return { w: next.w, momentum: next.m };
     },
@@ -85,16 +92,16 @@ export function rmsprop(
     name: 'rmsprop',
     settings: { rho, momentum, epsilon, epsilonOutside },
     stateNames: momentum === 0 ? ['square'] : ['square', 'momentum'],
-    update(w, g, state, { lr }, weightDecay) {
+    update(w, g, state, { lr }, decay) {
       const v = state.square as Variable;
       if (momentum === 0) {
-        const next = ops.rmspropUpdate(w, g, v, lr, { ...attributes, weightDecay });
+        const next = ops.rmspropUpdate(w, g, v, lr, { ...attributes, ...decay });
         return { w: next.w, square: next.v };
       }
       const next = ops.rmspropMomentumUpdate(w, g, v, state.momentum as Variable, lr, {
         ...attributes,
         momentum,
-        weightDecay,
+        ...decay,
       });
       return { w: next.w, square: next.v, momentum: next.m };
     },
@@ -113,12 +120,12 @@ export function adam(options: { beta1?: number; beta2?: number; epsilon?: number
     name: 'adam',
     settings: { beta1, beta2, epsilon },
     stateNames: ['momentum', 'square'],
-    update(w, g, state, { lr, step }, weightDecay) {
+    update(w, g, state, { lr, step }, decay) {
       const next = ops.adamUpdate(w, g, state.momentum as Variable, state.square as Variable, lr, step, {
         beta1,
         beta2,
         epsilon,
-        weightDecay,
+        ...decay,
       });
       return { w: next.w, momentum: next.m, square: next.v };
     },
@@ -130,9 +137,17 @@ export class Optimizer implements Disposable {
   readonly spec: OptimizerSpec;
   readonly weightDecay: number;
   readonly parameters: ReadonlyMap<string, Parameter>;
-  readonly #states = new Map<string, State>();
+  /** Paths in the order in memory: first the parameters that decay. */
+  readonly #order: readonly string[];
+  /** For each of these its position in `parameters`, where its gradient comes. */
+  readonly #positions: readonly number[];
+  /** Undefined where there are no parameters. */
+  readonly #values: FlatVariable | undefined;
+  readonly #states: Readonly<Record<string, FlatVariable>>;
+  readonly #decay: Decay;
 
   /**
+   * Moves the values of the parameters into one block of memory. They stay tensors of their own.
    * @param parameters by path; they have their values, on the backend where training runs
    * @param options weightDecay: L2 penalty λ, added as λw to the gradient of kernels only; default 0
    */
@@ -144,11 +159,19 @@ export class Optimizer implements Disposable {
     this.spec = spec;
     this.parameters = parameters;
     this.weightDecay = options.weightDecay ?? 0;
-    for (const [path, parameter] of parameters) {
-      const { shape, backend } = parameter;
-      const zero = () => variable(arrayFor('f32', byteLength(parameter.aval) / 4), shape, { backend });
-      this.#states.set(path, Object.fromEntries(spec.stateNames.map((name) => [name, zero()])));
-    }
+    const entries = [...parameters].map(([path, parameter], position) => ({ path, parameter, position }));
+    const undecayed = entries.filter(({ parameter }) => !parameter.decay);
+    const ordered = [...entries.filter(({ parameter }) => parameter.decay), ...undecayed];
+    this.#order = ordered.map(({ path }) => path);
+    this.#positions = ordered.map(({ position }) => position);
+    const values = ordered.length === 0 ? undefined : gather(ordered.map(({ parameter }) => parameter));
+    this.#values = values;
+    const firstUndecayed = values?.starts[ordered.length - undecayed.length];
+    this.#decay = { weightDecay: this.weightDecay, decayed: firstUndecayed ?? values?.size ?? 0 };
+    this.#states =
+      values === undefined
+        ? {}
+        : Object.fromEntries(spec.stateNames.map((name) => [name, zerosBeside(values)] as const));
   }
 
   /** Updates every parameter from its gradient, in the order of `parameters`. Traceable. */
@@ -158,38 +181,52 @@ export class Optimizer implements Disposable {
         `${this.spec.name}: ${this.parameters.size} parameters, ${grads.length} gradients`,
       );
     }
-    let i = 0;
-    for (const [path, parameter] of this.parameters) {
-      const gradient = grads[i++] as Tensor;
-      const state = this.#states.get(path) as State;
-      noting(`${path} update`, () =>
-        scope(() => {
-          const decay = parameter.decay ? this.weightDecay : 0;
-          const { w, ...rest } = this.spec.update(parameter, gradient, state, inputs, decay);
-          parameter.assign(w as Tensor);
-          for (const [name, value] of Object.entries(rest)) (state[name] as Variable).assign(value);
-        }),
-      );
-    }
+    const values = this.#values;
+    if (values === undefined) return;
+    noting('update', () =>
+      scope(() => {
+        const gradients = ops.flatten(this.#positions.map((position) => grads[position] as Tensor));
+        const { w, ...rest } = this.spec.update(values, gradients, this.#states, inputs, this.#decay);
+        values.assign(w as Tensor);
+        for (const [name, value] of Object.entries(rest)) (this.#states[name] as Variable).assign(value);
+      }),
+    );
   }
 
-  /** State tensors by `<parameter path>/<state name>`, for checkpoints. */
+  /** State tensors by `<parameter path>/<state name>`, in the order of `parameters`; for checkpoints. */
   state(): Map<string, Variable> {
+    const indices = new Map(this.#order.map((path, i) => [path, i]));
     const all = new Map<string, Variable>();
-    for (const [path, state] of this.#states) {
-      for (const [name, tensor] of Object.entries(state)) all.set(`${path}/${name}`, tensor);
+    for (const path of this.parameters.keys()) {
+      for (const [name, state] of Object.entries(this.#states)) {
+        all.set(`${path}/${name}`, state.parts[indices.get(path) as number] as Variable);
+      }
     }
     return all;
   }
 
+  /** Frees the state. The parameters are their owners'. */
   dispose(): void {
     for (const tensor of this.state().values()) tensor.dispose();
+    for (const state of Object.values(this.#states)) state.dispose();
+    this.#values?.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 }
+
+/** Variables of zeros, one for each part of `values`, with the same places. */
+const zerosBeside = (values: FlatVariable): FlatVariable =>
+  withBackend(values.backend, () =>
+    scope(() =>
+      divide(
+        ops.zeros(values.shape),
+        values.parts.map(({ shape }) => shape),
+      ),
+    ),
+  );
 
 /** An {@link Optimizer} for `parameters`. */
 export const createOptimizer = (

@@ -77,6 +77,18 @@ describe("Xception's training step as a program", () => {
     expect(showProgram(program)).to.contain(`${unit}.depthwise gradient: depthwise backward`);
   });
 
+  it('updates all parameters by one instruction, from gradients that are made where it reads them', () => {
+    const made = (name: string) => program.instructions.filter(({ op }) => op.name === name);
+    expect(made('momentumUpdate').length).to.equal(1);
+    expect(made('polyakUpdate').length).to.equal(1);
+    const [flatten] = made('flatten');
+    expect(flatten!.inputs.length).to.equal(156);
+    expect(instructionBytes(program, flatten!), 'bytes moved').to.equal(0);
+    // Batch, scalars, constants of the normalization, running statistics; parameters, momenta and averages are three.
+    expect(program.inputs.length).to.equal(6 + 2 + 80 + 3);
+    expect(program.outputs.length).to.equal(2 + 80 + 3);
+  });
+
   it('allocates nothing but what it returns: variables are updated in place', () => {
     let allocations = 0;
     const counting = {
