@@ -38,8 +38,8 @@ struct DepthwiseGradients {
   double* partials;
 };
 constexpr int64_t kDepthwiseSums = 11;
-// Tasks work on so many channels at a time. Scratch of a gradient, whose tasks have all channels: so many zeros,
-// then [11] constants for each of these blocks, then [11] sums for each.
+// Tasks work on so many channels at a time. Scratch of a gradient, whose tasks have all channels: so many
+// zeros, then [11] constants for each of these blocks, then [11] sums for each.
 constexpr int64_t kDepthwiseBlock = 128;
 
 // What a left matrix passes before a product: p*x + q*other + r by column, other as large as x; nothing where
@@ -175,6 +175,7 @@ struct Kernels {
 #undef DW_KERNEL_MEMBER
 };
 
+constexpr int64_t kMostTileColumns = 32;  // a multiple of every tileColumns
 inline int64_t panelsOf(const Kernels& kernels, int64_t columns) {
   return (columns + kernels.tileColumns - 1) / kernels.tileColumns;
 }
