@@ -1,5 +1,5 @@
-// Convolution and its two gradients: NHWC images, weights [o, kh, kw, c/groups] at the interface. Depthwise and
-// pointwise ones by our own loops, all others by oneDNN.
+// Convolution and its two gradients: NHWC images, weights [o, kh, kw, c/groups] at the interface. Depthwise
+// and pointwise ones by our own loops, all others by oneDNN.
 //
 // oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the
 // convolution.
@@ -263,11 +263,12 @@ KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
   return weightGradKernel(device, readWeightGrad(node));
 }
 
-// The gradients of a convolution whose result's gradient is g*p + y*q + r, where that is taken on load: by our own
-// products. Elsewhere programs take it in a pass of its own.
+// The gradients of a convolution whose result's gradient is g*p + y*q + r, where that is taken on load: by
+// our own products. Elsewhere programs take it in a pass of its own.
 void expectOnLoad(const Node& node, const Convolution& conv, uint32_t y) {
   for (uint32_t i = y + 1; i < y + 4; i++) node.expectShape(node.input(i), {conv.o});
-  if (!conv.pointwise()) node.unsupported("only pointwise convolutions at stride 1 transform a gradient on load");
+  if (!conv.pointwise())
+    node.unsupported("only pointwise convolutions at stride 1 transform a gradient on load");
 }
 
 Convolution readInputGradAffine2(const Node& node) {

@@ -49,8 +49,9 @@ void parallelFor(int64_t count, int64_t cost, const Function& function) {
   }
 }
 
-// Runs function(task) for each task of [0, count), the threads taking one after the other: for tasks long enough
-// that a thread which something else held up should not be waited for. `cost` is as of parallelFor, of all tasks.
+// Runs function(task) for each task of [0, count), the threads taking one after the other: for tasks long
+// enough that a thread which something else held up should not be waited for. `cost` is as of parallelFor, of
+// all tasks.
 template <class Function>
 void tasksFor(int64_t count, int64_t cost, const Function& function) {
   if (count == 1 || omp_get_max_threads() == 1 || cost < kSerialElements) {

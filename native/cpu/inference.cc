@@ -1,6 +1,6 @@
-// Ops of inference programs: convolutions with bias, residual and ReLU in the epilogue, and their filters in the
-// layout that they are computed with, reordered once for all runs. Pointwise ones by our own loops, all others by
-// oneDNN.
+// Ops of inference programs: convolutions with bias, residual and ReLU in the epilogue, and their filters in
+// the layout that they are computed with, reordered once for all runs. Pointwise ones by our own loops, all
+// others by oneDNN.
 #include <cstring>
 
 #include "convolution.h"

@@ -52,8 +52,8 @@ LeftTransform transformOf(const Launch& launch, int first) {
   return {launch.in(first), launch.in(first + 1), launch.in(first + 2), launch.in(first + 3)};
 }
 
-// [rows, panels.n] = input 0 times the panels of input 1; with `affine2`, inputs 1 to 4 transform input 0 and the
-// panels are of input 5.
+// [rows, panels.n] = input 0 times the panels of input 1; with `affine2`, inputs 1 to 4 transform input 0 and
+// the panels are of input 5.
 class RowsKernel final : public dw_kernel {
  public:
   RowsKernel(const dw_device& device, int64_t rows, const Panels& panels, const PointwiseEpilogue& epilogue,
@@ -135,7 +135,8 @@ class RowsKernel final : public dw_kernel {
   size_t packed_ = 0, scratch_ = 0, scratchBytes_ = 0, sums_ = 0;
 };
 
-// dw [o, c]: inputs x, g, and what transforms g. A task computes some rows of it, or all of them from some of the pixels.
+// dw [o, c]: inputs x, g, and what transforms g. A task computes some rows of it, or all of them from some of
+// the pixels.
 class WeightGradKernel final : public dw_kernel {
  public:
   WeightGradKernel(const dw_device& device, const Convolution& conv, bool affine2)
@@ -146,10 +147,9 @@ class WeightGradKernel final : public dw_kernel {
     else
       rowParts_ = std::min<int64_t>(heights, device.threads == 1 ? 1 : 2 * device.threads);
     WorkspaceLayout layout;
-    if (pixelParts_ > 1)
-      partials_ = layout.place(static_cast<size_t>(pixelParts_ * o_ * c_) * sizeof(float));
-    scratchBytes_ =
-        static_cast<size_t>(columnsScratch(kernels_, o_, (o_ + rowParts_ - 1) / rowParts_, c_)) * sizeof(float);
+    if (pixelParts_ > 1) partials_ = layout.place(static_cast<size_t>(pixelParts_ * o_ * c_) * sizeof(float));
+    scratchBytes_ = static_cast<size_t>(columnsScratch(kernels_, o_, (o_ + rowParts_ - 1) / rowParts_, c_)) *
+                    sizeof(float);
     scratch_ = layout.place(scratchBytes_ * static_cast<size_t>(device.threads));
     workspace = layout.size();
   }

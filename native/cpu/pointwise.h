@@ -7,8 +7,9 @@
 
 namespace dw::cpu {
 
-// Measured on Zen 4 over Xception's layers, one core, against oneDNN 2.6.3 held to the same instruction set: 109 GFLOP/s
-// against 102 with AVX-512, 107 against 100 with AVX2 (of a peak of 115), and 39 against 41 with SSE 4.
+// Measured on Zen 4 over Xception's layers, one core, against oneDNN 2.6.3 held to the same instruction set:
+// 109 GFLOP/s against 102 with AVX-512, 107 against 100 with AVX2 (of a peak of 115), and 39 against 41 with
+// SSE 4.
 inline bool hasPointwiseLoops(const Convolution& conv) {
   return conv.pointwise() && !conv.empty() && conv.c > 0 && conv.o > 0;
 }

@@ -19,10 +19,10 @@ struct EmptyError : dw_error {
   }
 };
 
-// Threads of OpenMP that wait for each other spin first: by default for milliseconds, which takes the processor from
-// whatever the machine does beside, even from the thread that is waited for (a step of Xception beside one compiler on
-// two cores: 3.7 s, and 1.2 s with this). GNU's OpenMP reads the variable when it is loaded, as a part of a backend. A
-// user's own setting stays.
+// Threads of OpenMP that wait for each other spin first: by default for milliseconds, which takes the
+// processor from whatever the machine does beside, even from the thread that is waited for (a step of
+// Xception beside one compiler on two cores: 3.7 s, and 1.2 s with this). GNU's OpenMP reads the variable
+// when it is loaded, as a part of a backend. A user's own setting stays.
 void spinShortly() {
   static std::once_flag once;
   std::call_once(once, [] {

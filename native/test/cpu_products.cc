@@ -1,5 +1,5 @@
-// Holds pointwise convolutions and their gradients against plain loops in f64, at shapes where the products are cut
-// into tiles, panels, parts and chunks of every size.
+// Holds pointwise convolutions and their gradients against plain loops in f64, at shapes where the products
+// are cut into tiles, panels, parts and chunks of every size.
 //
 //   cpu_products build/Release/libdepthwise_cpu.so
 #include <algorithm>
@@ -29,7 +29,8 @@ Values uniformValues(int64_t count) {
   return values;
 }
 
-std::vector<Values> run(plugin::Plugin& plugin, const plugin::Node& node, const std::vector<const Values*>& inputs) {
+std::vector<Values> run(plugin::Plugin& plugin, const plugin::Node& node,
+                        const std::vector<const Values*>& inputs) {
   plugin::Kernel kernel(plugin, node);
   if (kernel.status != DW_OK) plugin::die(plugin.error.message);
   for (size_t i = 0; i < inputs.size(); i++)
@@ -48,7 +49,8 @@ std::vector<Values> run(plugin::Plugin& plugin, const plugin::Node& node, const 
 }
 
 // Relative to the sums of magnitudes, element by element: an element that is wrong by itself shows.
-void expectNear(const Values& got, const Doubles& wanted, const Doubles& magnitudes, const std::string& what) {
+void expectNear(const Values& got, const Doubles& wanted, const Doubles& magnitudes,
+                const std::string& what) {
   double worst = 0;
   for (size_t i = 0; i < wanted.size(); i++) {
     const double error = std::abs(static_cast<double>(got[i]) - wanted[i]) / std::max(magnitudes[i], 1e-30);
@@ -78,7 +80,8 @@ void check(plugin::Plugin& plugin, int64_t h, int64_t w, int64_t c, int64_t o) {
   std::vector<double> input = window, weight = window;
   input.insert(input.end(), {double(h), double(w)});
   weight.insert(weight.end(), {1, 1});
-  const std::string of = std::to_string(pixels) + " pixels, " + std::to_string(c) + " to " + std::to_string(o);
+  const std::string of =
+      std::to_string(pixels) + " pixels, " + std::to_string(c) + " to " + std::to_string(o);
 
   Product y(pixels * o), sum(o), squares(o), dx(pixels * c), dw(o * c);
   for (int64_t p = 0; p < pixels; p++)
@@ -110,7 +113,8 @@ void check(plugin::Plugin& plugin, int64_t h, int64_t w, int64_t c, int64_t o) {
   expectNear(weightGrad[0], dw.value, dw.magnitude, of + ": dw");
 
   // The gradient of a normalization on load.
-  const Values p = uniformValues(o), q = uniformValues(o), r = uniformValues(o), other = uniformValues(pixels * o);
+  const Values p = uniformValues(o), q = uniformValues(o), r = uniformValues(o),
+               other = uniformValues(pixels * o);
   Product dx2(pixels * c), dw2(o * c);
   for (int64_t at = 0; at < pixels; at++)
     for (int64_t j = 0; j < o; j++) {
@@ -151,7 +155,9 @@ int main(int count, char** arguments) {
     check(plugin, 71, 70, 33, 46);    // one that is divided by pixels, and small parts
     check(plugin, 300, 233, 3, 128);  // a result too large for the caches
     for (int i = 0; i < 60; i++) {
-      const auto whole = [](int64_t most) { return 1 + static_cast<int64_t>((uniform() + 1) / 2 * float(most)); };
+      const auto whole = [](int64_t most) {
+        return 1 + static_cast<int64_t>((uniform() + 1) / 2 * float(most));
+      };
       check(plugin, whole(40), whole(40), whole(90), whole(90));
     }
   }

@@ -48,15 +48,15 @@ struct LeftTransform {
   const float *other, *p, *q, *r;
 };
 
-// y [rows][n] = x [rows][k] times panels [..][k][tileColumns], the columns of the right matrix, tileColumns at a
-// time and zeros beyond the last. Then + bias [n], + residual [rows][n] and ReLU, where wanted.
+// y [rows][n] = x [rows][k] times panels [..][k][tileColumns], the columns of the right matrix, tileColumns
+// at a time and zeros beyond the last. Then + bias [n], + residual [rows][n] and ReLU, where wanted.
 struct RowsProduct {
   const float *x, *panels;
   float* y;
   int64_t rows, k, n;
   int64_t stride;                 // from row to row of x
   int64_t firstPanel, lastPanel;  // the columns to compute
-  bool copies;                    // rows of x go through scratch first: transformed, or in cache sets of their own
+  bool copies;  // rows of x go through scratch first: transformed, or in cache sets of their own
   LeftTransform transform;
   float* scratch;  // [tileRows][k + 16]
   const float *bias, *residual;
@@ -73,9 +73,11 @@ struct ColumnsProduct {
   LeftTransform transform;  // of g
   float* scratch;           // columnsScratch(o, count, c) floats
 };
-// Pixels that are packed at a time, for a result [o, c]. Measured on Zen 4: small results are bound by memory, and
-// want their panels in the first-level cache; large ones want few passes over the result.
-inline int64_t productDepth(int64_t o, int64_t c) { return o * c <= 1 << 14 ? 128 : o * c <= 1 << 16 ? 256 : 512; }
+// Pixels that are packed at a time, for a result [o, c]. Measured on Zen 4: small results are bound by
+// memory, and want their panels in the first-level cache; large ones want few passes over the result.
+inline int64_t productDepth(int64_t o, int64_t c) {
+  return o * c <= 1 << 14 ? 128 : o * c <= 1 << 16 ? 256 : 512;
+}
 
 // The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
 // rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
@@ -168,7 +170,7 @@ struct UpdateRule {
 // clang-format on
 
 struct Kernels {
-  const char* isa;  // "avx512", "avx2", "baseline"
+  const char* isa;                // "avx512", "avx2", "baseline"
   int64_t tileRows, tileColumns;  // of products
 #define DW_KERNEL_MEMBER(name, arguments) void(*name) arguments;
   DW_KERNELS(DW_KERNEL_MEMBER)

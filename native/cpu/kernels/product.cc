@@ -1,9 +1,10 @@
-// Products of matrices, for pointwise convolutions: tile by tile, each held in registers over the whole depth.
+// Products of matrices, for pointwise convolutions: tile by tile, each held in registers over the whole
+// depth.
 //
-// The right matrix is packed into panels of kTileColumns columns, so that it is read in order; what the caches
-// do not hold of it arrives in time, since a step of the depth takes kTileRows * 2 multiplications. The left
-// matrix is read where it lies, one value at a time, its rows side by side. On Zen 4 the loop of a tile runs at
-// 98 % of the multipliers' peak; what a product loses, it loses around the tiles.
+// The right matrix is packed into panels of kTileColumns columns, so that it is read in order; what the
+// caches do not hold of it arrives in time, since a step of the depth takes kTileRows * 2 multiplications.
+// The left matrix is read where it lies, one value at a time, its rows side by side. On Zen 4 the loop of a
+// tile runs at 98 % of the multipliers' peak; what a product loses, it loses around the tiles.
 #include "product.h"
 
 #include "kernels.h"
@@ -170,7 +171,8 @@ struct AffineOfTwo {
   template <int W>
   void run(int64_t j) const {
     using L = Lanes<W>;
-    L::store(to + j, L::load(x + j) * L::load(p + j) + (L::load(other + j) * L::load(q + j) + L::load(r + j)));
+    L::store(to + j,
+             L::load(x + j) * L::load(p + j) + (L::load(other + j) * L::load(q + j) + L::load(r + j)));
   }
 };
 
@@ -332,7 +334,8 @@ void columnsProduct(const ColumnsProduct& o) {
   const int64_t chunks = (o.pixels + productDepth(o.o, o.c) - 1) / productDepth(o.o, o.c);
   for (int64_t chunk = 0; chunk < chunks; chunk++) {
     const int64_t first = o.pixels * chunk / chunks, depth = o.pixels * (chunk + 1) / chunks - first;
-    // Some pixels at a time: their rows stay in the first-level cache while panel after panel takes its columns.
+    // Some pixels at a time: their rows stay in the first-level cache while panel after panel takes its
+    // columns.
     for (int64_t k = 0; k < depth; k += kPixelsAtOnce) {
       const int64_t count = least(kPixelsAtOnce, depth - k), pixel = first + k;
       for (int64_t t = 0; t < heights; t++) {
@@ -350,8 +353,8 @@ void columnsProduct(const ColumnsProduct& o) {
         g.ask(gLines);
         x.ask(xLines);
         const int64_t row = o.count * t / heights, rows = o.count * (t + 1) / heights - row;
-        AccumulateHeight::of[rows - 1](left + t * depth * kPackedRows, right + p * depth * kTileColumns, depth,
-                                       o.result + row * o.c + p * kTileColumns, o.c,
+        AccumulateHeight::of[rows - 1](left + t * depth * kPackedRows, right + p * depth * kTileColumns,
+                                       depth, o.result + row * o.c + p * kTileColumns, o.c,
                                        least(kTileColumns, o.c - p * kTileColumns), chunk == 0);
       }
     }
