@@ -320,10 +320,21 @@ void packPanels(const float* w, int64_t k, int64_t n, int64_t kStride, int64_t n
     float* to = panels + p * k * kTileColumns;
     const int64_t columns = least(kTileColumns, n - p * kTileColumns);
     const float* from = w + p * kTileColumns * nStride;
-    for (int64_t i = 0; i < k; i++) {
-      for (int64_t j = 0; j < columns; j++) to[i * kTileColumns + j] = from[i * kStride + j * nStride];
-      for (int64_t j = columns; j < kTileColumns; j++) to[i * kTileColumns + j] = 0;
+    if (kStride == 1) {
+      // A line of each column at a time: columns that lie a power of two apart push each other out of the
+      // cache.
+      for (int64_t first = 0; first < k; first += 16) {
+        const int64_t last = least(k, first + 16);
+        for (int64_t j = 0; j < columns; j++)
+          for (int64_t i = first; i < last; i++) to[i * kTileColumns + j] = from[j * nStride + i];
+      }
+    } else {
+      for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < columns; j++) to[i * kTileColumns + j] = from[i * kStride + j * nStride];
     }
+    if (columns == kTileColumns) continue;
+    for (int64_t i = 0; i < k; i++)
+      for (int64_t j = columns; j < kTileColumns; j++) to[i * kTileColumns + j] = 0;
   }
 }
 
