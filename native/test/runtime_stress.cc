@@ -1,6 +1,6 @@
-// The runtime without JavaScript: two devices on two threads, random work, checked values. For
-// ThreadSanitizer, which cannot run inside Node: scripts/build-native.sh --sanitize-threads builds and runs
-// it.
+// The runtime without JavaScript: two devices on two threads, random work, checked values. Above all for
+// ThreadSanitizer, which cannot run inside Node: scripts/build-native.sh --sanitize-threads builds and runs it
+// so.
 //
 //   runtime_stress <libdepthwise_fake.so>
 #include <atomic>

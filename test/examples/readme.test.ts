@@ -17,6 +17,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { skip } from '../support/skip.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const examples = join(root, 'examples/data');
@@ -48,7 +49,7 @@ describe('the examples of the README', function () {
 
   it('are those of the design', function () {
     const design = join(root, '../shared/design.md');
-    if (!existsSync(design)) this.skip();
+    if (!existsSync(design)) skip(this, `there is no ${design} beside the checkout`);
     expect(codeOf(design)).to.deep.equal([trains, differentiates]);
   });
 

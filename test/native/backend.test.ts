@@ -16,6 +16,7 @@ import {
 } from '../../lib/core/errors.ts';
 import { type AnyOp, defineOp } from '../../lib/core/op.ts';
 import { programOfOne } from '../../lib/core/program.ts';
+import { skip } from '../support/skip.ts';
 import { addon, bytesOf, fakePath, floatsOf, folder } from './support.ts';
 
 /** An op with one f32 input and output of the same shape, whose attributes are its numbers. */
@@ -117,7 +118,8 @@ describe('NativeBackend', () => {
   });
 
   it('opens the CPU and computes there', async function () {
-    if (!existsSync(join(folder, 'libdepthwise_cpu.so'))) this.skip();
+    const plugin = join(folder, 'libdepthwise_cpu.so');
+    if (!existsSync(plugin)) skip(this, `${plugin} is not built`);
     const cpu = openNative('cpu', { threads: 1 });
     try {
       expect(cpu.name).to.equal('cpu');

@@ -10,6 +10,7 @@ import { encodeProgram, programOfOne } from '../../lib/core/program.ts';
 import { allOps, type OpName } from '../../lib/ops/index.ts';
 import { cases } from '../ops/cases.ts';
 import { Random } from '../support/random.ts';
+import { skip } from '../support/skip.ts';
 import { addon, codeOf, codes, folder, runProcess } from './support.ts';
 
 const cpuPath = join(folder, 'libdepthwise_cpu.so');
@@ -73,11 +74,13 @@ function valueBytes(numbers: Float64Array): number[] {
 
 describe('native fuzz on the CPU', () => {
   before(function () {
-    if (!existsSync(cpuPath)) this.skip();
+    if (!existsSync(cpuPath)) skip(this, `${cpuPath} is not built`);
   });
 
   it('would show an overrun, where AddressSanitizer is', async function () {
-    if (!/asan/.test(process.env.LD_PRELOAD ?? '')) this.skip();
+    if (!/asan/.test(process.env.LD_PRELOAD ?? '')) {
+      skip(this, 'AddressSanitizer is not here; scripts/build-native.sh --sanitize --test brings it');
+    }
     const { status, output } = await runProcess(`
       const device = addon.openDevice(fakePath, { uncached: true });
       const payload = Float64Array.of(2, 1, 0, 1, 1, 0, 0, 0, 1, 3, -1, 0, ${codes.pad}, 0, 1, 0, 0);

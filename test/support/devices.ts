@@ -7,6 +7,9 @@ import { LoadError } from '../../lib/core/errors.ts';
 
 const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) => name !== '');
 
+/** Whether REQUIRE_DEVICES names this device: what needs it may not be skipped. */
+export const isRequired = (name: string): boolean => required.includes(name);
+
 /** Backends by name, in the order reference, cpu. */
 function testDevices(): Map<string, Backend> {
   const found = new Map<string, Backend>();
@@ -14,7 +17,7 @@ function testDevices(): Map<string, Backend> {
     try {
       found.set(name, openDevice(name));
     } catch (error) {
-      if (!(error instanceof LoadError) || required.includes(name)) throw error;
+      if (!(error instanceof LoadError) || isRequired(name)) throw error;
       process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
     }
   }
