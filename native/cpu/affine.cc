@@ -127,12 +127,13 @@ PoolShape maxPoolGradSumsShape(const Node& node) {
 KernelPointer prepareMaxPoolGradSums(dw_device& device, const Node& node) {
   const PoolShape p = maxPoolGradSumsShape(node);
   const int64_t count = p.n * p.h, parts = std::max<int64_t>(1, std::min(count, partsOf(count * p.w)));
+  const bool large = count * p.w * p.c * 4 > kStreamBytes;
   return makeKernel(
       [=, kernel = device.kernels->maxPoolGradSums](const Launch& run) {
         reduceParts(parts, count, p.c, run.workspace, run.out(1), run.out(2),
                     [&](int64_t first, int64_t rows, double* sumG, double* sumGX) {
                       kernel(p, run.in(0), static_cast<const uint8_t*>(run.inputs[1]), run.in(2), run.out(0),
-                             first, first + rows, sumG, sumGX);
+                             first, first + rows, large, sumG, sumGX);
                     });
       },
       partsWorkspace(parts, p.c));

@@ -143,7 +143,7 @@ struct UpdateRule {
   X(affineMaxPoolAdd, (const PoolShape& p, const float* x, const float* scale, const float* shift, \
                        const float* residual, float* y, uint8_t* argmax, int64_t begin, int64_t end)) \
   X(maxPoolGradSums, (const PoolShape& p, const float* g, const uint8_t* argmax, const float* x, float* dx, \
-                      int64_t begin, int64_t end, double* sumG, double* sumGX)) \
+                      int64_t begin, int64_t end, bool stream, double* sumG, double* sumGX)) \
   X(avgPool, (const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end)) \
   X(avgPoolGrad, (const PoolShape& p, const float* g, float* dx, int64_t begin, int64_t end)) \
   /* tasks [begin, end) of a depthwise convolution; scratch is this thread's own */ \

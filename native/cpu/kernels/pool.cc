@@ -104,6 +104,106 @@ struct MaxGather {
   }
 };
 
+// Windows of a tile: their pixels are as many as sums in f32 take.
+constexpr int64_t kTileWindows = kFloatRows / 2;
+
+// The gradient of 3x3 windows at stride 2, for the pixels of a row of the input, two for each of a few
+// windows, and their sums. Each window is read for all of its pixels at once. It also reaches the first pixel of
+// the next window, so the one before the tile is read again. The next row is asked for meanwhile, in the order
+// of addresses: the processor goes on with runs of lines.
+template <int R, bool kStream>
+struct ScatterRow {
+  const float* g[R];  // of the rows of windows that meet this one; window 0 of the tile
+  const uint8_t* argmax[R];
+  int tap[R];                   // the first of the row in these
+  int64_t window, last, exist;  // of the row: those of the tile, and how many there are
+  int64_t pixel, width, c;      // the first window's first pixel, which may be outside
+  const float* x;               // of that pixel
+  float* dx;
+  const float *aheadX, *aheadDx, *aheadG;
+  double *sumG, *sumGX;
+
+  template <int W, int N>
+  void run(int64_t j) const {
+    typedef typename Lanes<W>::Float Float;
+    Float sum[N] = {}, product[N] = {}, carry[R][N] = {};
+    const auto put = [&](int64_t i, const Float* values) {
+      if (pixel + i < 0 || pixel + i >= width) return;
+#pragma GCC unroll 4
+      for (int l = 0; l < N; l++) {
+        const int64_t at = i * c + j + l * W;
+        sum[l] += values[l];
+        product[l] += values[l] * Lanes<W>::load(x + at);
+        if (kStream)
+          Lanes<W>::stream(dx + at, values[l]);
+        else
+          Lanes<W>::store(dx + at, values[l]);
+      }
+    };
+    // Adds the part of window i that goes to column k to sums.
+    const auto add = [&](int r, int64_t i, int k, Float* sums) {
+#pragma GCC unroll 4
+      for (int l = 0; l < N; l++) {
+        const int64_t at = i * c + j + l * W;
+        sums[l] = addWhereByteIs(sums[l], argmax[r] + at, tap[r] + k, Lanes<W>::load(g[r] + at));
+      }
+    };
+    for (int r = 0; r < R && window > 0 && window <= exist; r++) add(r, -1, 2, carry[r]);
+    const int64_t windows = last - window;
+    for (int64_t i = 0; i < windows; i++) {
+      const int64_t share = windows * j + i * W * N;
+      __builtin_prefetch(aheadG + share, 0, 2);
+      for (int64_t k = 2 * share; k < 2 * (share + W * N); k += 16) {
+        __builtin_prefetch(aheadX + k, 0, 2);
+        if (!kStream) __builtin_prefetch(aheadDx + k, 1, 2);
+      }
+      Float first[N] = {}, second[N] = {};
+#pragma GCC unroll 2
+      for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+        for (int l = 0; l < N; l++) {
+          first[l] += carry[r][l];
+          carry[r][l] = Float{};
+        }
+        if (window + i >= exist) continue;
+        add(r, i, 0, first);
+        add(r, i, 1, second);
+        add(r, i, 2, carry[r]);
+      }
+      put(2 * i, first);
+      put(2 * i + 1, second);
+    }
+#pragma GCC unroll 4
+    for (int l = 0; l < N; l++) {
+      Lanes<W>::addTo(sumG + j + l * W, sum[l]);
+      Lanes<W>::addTo(sumGX + j + l * W, product[l]);
+    }
+  }
+};
+
+// Row `row` of n*h, met by R rows of windows, or with none by no window.
+template <int R, bool kStream>
+void scatterRow(const PoolShape& p, const float* g, const uint8_t* argmax, const float* x, float* dx,
+                int64_t row, const Covering& tall, double* sumG, double* sumGX) {
+  const int64_t n = row / p.h, h = row % p.h, windows = (p.w + p.left + 1) / 2;
+  ScatterRow<R, kStream> tile = {};
+  tile.width = p.w, tile.c = p.c, tile.sumG = sumG, tile.sumGX = sumGX;
+  tile.exist = tall.first < tall.last ? p.ow : 0;
+  for (int64_t o = 0; o < windows; o += kTileWindows) {
+    tile.window = o, tile.last = least(windows, o + kTileWindows), tile.pixel = 2 * o - p.left;
+    for (int r = 0; r < R; r++) {
+      const int64_t at = ((n * p.oh + tall.first + r) * p.ow + o) * p.c;
+      tile.g[r] = g + at, tile.argmax[r] = argmax + at;
+      tile.tap[r] = static_cast<int>(h + p.top - (tall.first + r) * 2) * 3;
+    }
+    const int64_t at = (row * p.w + tile.pixel) * p.c;
+    tile.x = x + at, tile.dx = dx + at;
+    tile.aheadX = tile.x + p.w * p.c, tile.aheadDx = tile.dx + p.w * p.c;
+    tile.aheadG = tile.g[R - 1] + p.ow * p.c;
+    overLines(p.c, tile);
+  }
+}
+
 struct MeanWindow {
   const PoolShape& p;
   Taps high, wide;
@@ -195,15 +295,25 @@ void maxPoolGrad(const PoolShape& p, const float* g, const uint8_t* argmax, floa
   }
 }
 
-// Row by row: the sums read dx from the cache.
+// Where rows are not scattered, row by row: the sums read dx from the cache.
 void maxPoolGradSums(const PoolShape& p, const float* g, const uint8_t* argmax, const float* x, float* dx,
-                     int64_t begin, int64_t end, double* sumG, double* sumGX) {
+                     int64_t begin, int64_t end, bool stream, double* sumG, double* sumGX) {
   for (int64_t j = 0; j < p.c; j++) sumG[j] = sumGX[j] = 0;
+  const bool scatters = p.kernelH == 3 && p.kernelW == 3 && p.strideH == 2 && p.strideW == 2;
+  const bool streams = stream && reinterpret_cast<uintptr_t>(dx) % 64 == 0 && p.c % 16 == 0;
   for (int64_t row = begin; row < end; row++) {
     const int64_t at = row * p.w * p.c;
-    maxPoolGrad(p, g, argmax, dx, row, row + 1);
-    addGradSums(dx + at, x + at, p.w, p.c, sumG, sumGX);
+    if (!scatters) {
+      maxPoolGrad(p, g, argmax, dx, row, row + 1);
+      addGradSums(dx + at, x + at, p.w, p.c, sumG, sumGX);
+      continue;
+    }
+    const Covering tall(row % p.h, p.top, 3, 2, p.oh);
+    const auto kernel = tall.last - tall.first == 2 ? (streams ? scatterRow<2, true> : scatterRow<2, false>)
+                                                    : (streams ? scatterRow<1, true> : scatterRow<1, false>);
+    kernel(p, g, argmax, x, dx, row, tall, sumG, sumGX);
   }
+  if (streams) finishStreams();
 }
 
 void avgPool(const PoolShape& p, const float* x, float* y, int64_t begin, int64_t end) {

@@ -208,6 +208,16 @@ inline void overVectors(int64_t c, const Body& body) {
   for (; j < c; j++) body.template run<1>(j);
 }
 
+// Calls body.run<W, N>(j) for N vectors of W channels, together a cache line, and for what is left over. For
+// loops that walk along pixels: with half a line at a time they would bring every line twice.
+template <class Body>
+inline void overLines(int64_t c, const Body& body) {
+  int64_t j = 0;
+  for (; j + 16 <= c; j += 16) body.template run<kWidth, 16 / kWidth>(j);
+  for (; j + 4 <= c; j += 4) body.template run<4, 1>(j);
+  for (; j < c; j++) body.template run<1, 1>(j);
+}
+
 }  // namespace DW_ISA
 }  // namespace dw::cpu
 
