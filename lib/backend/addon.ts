@@ -36,6 +36,10 @@ export type NativeHandles = readonly number[] | Float64Array;
 export interface NativeAddon {
   /** Op names with their codes, of native/include/depthwise_ops.h. */
   opTable(): Record<string, number>;
+  /**
+   * Opens libraries in this order for all that comes later, cuDNN's dispatcher last; gives what `cudnnGetVersion` says.
+   */
+  openCudnn(paths: readonly string[]): number;
   openDevice(path: string, options: NativeDeviceOptions): number;
   /** Waits for queued work, then frees everything. */
   closeDevice(device: number): void;

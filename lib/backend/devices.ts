@@ -1,7 +1,10 @@
 // Devices by name: `auto`, `cpu`, `cuda`, `cuda:1`, `reference`. One backend per name and set of options, opened once.
 
-import { ArgumentError, LoadError } from '../core/errors.ts';
+import { ArgumentError, DeviceError, LoadError, OutOfMemoryError } from '../core/errors.ts';
 import type { Backend } from './backend.ts';
+import { hasGpuOnBus } from './cuda/fixes.ts';
+import { openCuda } from './cuda/open.ts';
+import { thisMachine } from './cuda/system.ts';
 import { openNative } from './native.ts';
 import { openReference } from './reference/index.ts';
 
@@ -11,9 +14,23 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** Only algorithms that give the same bits every time. */
   readonly deterministic?: boolean;
+  /**
+   * Told in one line why `auto` is the CPU. Default: a warning of the process (`DEPTHWISE_CPU`), where there is a GPU
+   * that is passed over.
+   */
+  readonly onNotice?: (line: string) => void;
 }
 
-const opened = new Map<string, Backend>();
+/** What keeps a GPU from being used. */
+type Refusal = LoadError | DeviceError | OutOfMemoryError;
+
+interface Opened {
+  readonly backend: Backend;
+  /** Why `auto` is the CPU. */
+  readonly refusal?: Refusal;
+}
+
+const opened = new Map<string, Opened>();
 
 const pattern = /^(auto|cpu|reference|cudasim|cuda(?::(\d+))?)$/;
 
@@ -33,32 +50,52 @@ export function openDevice(name: string, options: DeviceOptions = {}): Backend {
       `device: expected auto, cpu, cuda, cuda:<n> or reference, got ${JSON.stringify(name)}`,
     );
   }
+  if (name === 'cuda') return openDevice('cuda:0', options);
   const key = `${name}|${options.threads ?? ''}|${options.deterministic === true}`;
   const known = opened.get(key);
-  if (known !== undefined) return known;
-  const backend = open(name, match[2], options);
-  opened.set(key, backend);
-  return backend;
+  const device = known ?? open(name, match[2], options);
+  opened.set(key, device);
+  if (device.refusal !== undefined) tell(device.refusal, options, known !== undefined);
+  return device.backend;
 }
 
-function open(name: string, ordinal: string | undefined, options: DeviceOptions): Backend {
-  if (name === 'reference') return openReference();
-  if (name === 'cpu') return openNative('cpu', options);
-  if (name === 'auto') {
-    try {
-      return openNative('cuda', options);
-    } catch (error) {
-      if (!(error instanceof LoadError)) throw error;
-      return openDevice('cpu', options);
-    }
+/** Says why a GPU is not used, as doctor does, in one line. */
+function tell(refusal: Refusal, { onNotice }: DeviceOptions, again: boolean): void {
+  const { code } = refusal;
+  const { reason, fixes } =
+    refusal instanceof LoadError ? refusal : { reason: refusal.message.split('\n')[0], fixes: [] };
+  const mending = fixes.length === 0 ? '' : `; mend it with one of: ${fixes.join(' · ')}`;
+  const line = `device: cpu; cuda: not used: ${reason} (${code})${mending}`;
+  if (onNotice !== undefined) onNotice(line);
+  else if (!again && passesOverGpu(code)) {
+    process.emitWarning(line, { type: 'DepthwiseWarning', code: 'DEPTHWISE_CPU' });
   }
-  if (name === 'cudasim') return openNative('cudasim', options);
-  return openNative('cuda', { ...options, ordinal: Number(ordinal ?? 0) });
 }
+
+/** Whether there is a GPU: where there is none, the CPU is no news to a program that asked for whatever there is. */
+const passesOverGpu = (code: string): boolean =>
+  code === 'NO_DRIVER' ? hasGpuOnBus(thisMachine()) : code !== 'NO_DEVICE';
+
+function open(name: string, ordinal: string | undefined, given: DeviceOptions): Opened {
+  const { onNotice: _, ...options } = given;
+  if (name === 'reference') return { backend: openReference() };
+  if (name === 'cpu') return { backend: openNative('cpu', options) };
+  if (name === 'cudasim') return { backend: openNative('cudasim', options) };
+  if (name !== 'auto') return { backend: openCuda({ ...options, ordinal: Number(ordinal) }) };
+  try {
+    return { backend: openDevice('cuda:0', options) };
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return { backend: openDevice('cpu', options), refusal: error };
+  }
+}
+
+const isRefusal = (error: unknown): error is Refusal =>
+  error instanceof LoadError || error instanceof DeviceError || error instanceof OutOfMemoryError;
 
 /** Disposes of every open device. Tensors on them are gone. */
 export function closeDevices(): void {
-  const backends = new Set(opened.values());
+  const backends = new Set([...opened.values()].map(({ backend }) => backend));
   opened.clear();
   for (const backend of backends) backend.dispose();
 }

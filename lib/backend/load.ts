@@ -46,7 +46,10 @@ export function findAddon(folder: string | undefined): LoadedAddon {
     const found = tryPlace(place, misses);
     if (found !== undefined) return found;
   }
-  throw new LoadError(explain(misses, folder), { code: 'BACKEND_MISSING' });
+  throw new LoadError(
+    `the native module for ${platform()} (Node ${process.versions.node}) cannot be loaded`,
+    { code: 'BACKEND_MISSING', details: misses, fixes: fixesFor(folder) },
+  );
 }
 
 /** Path of a backend's plug-in, for example `libdepthwise_cpu.so`. Throws LoadError where it is not there. */
@@ -56,6 +59,7 @@ export function pluginPath(kind: string): string {
   if (!existsSync(path)) {
     throw new LoadError(`the backend "${kind}" is not installed: there is no ${path}`, {
       code: 'BACKEND_MISSING',
+      fixes: fixesFor(process.env.DEPTHWISE_NATIVE_DIR),
     });
   }
   return path;
@@ -101,10 +105,11 @@ function isOlder(version: string, than: string): boolean {
   return false;
 }
 
-function explain(misses: readonly string[], folder: string | undefined): string {
+/** What would bring the native files; `folder` is the one that was named. */
+function fixesFor(folder: string | undefined): string[] {
   const fixes: string[] = [];
   if (folder !== undefined) {
-    fixes.push(`Unset DEPTHWISE_NATIVE_DIR, or let it name a folder with a working ${addonFile}`);
+    fixes.push(`Unset DEPTHWISE_NATIVE_DIR, or let it name a folder with all native files of this version`);
   } else {
     const glibc = process.platform === 'linux' ? glibcVersion() : undefined;
     if (process.platform !== 'linux') {
@@ -129,10 +134,5 @@ function explain(misses: readonly string[], folder: string | undefined): string 
         );
     }
   }
-  return [
-    `the native module for ${platform()} (Node ${process.versions.node}) cannot be loaded`,
-    ...misses.map((miss) => `  ${miss}`),
-    fixes.length === 1 ? 'To mend it:' : 'To mend it, one of:',
-    ...fixes.map((fix, i) => `  ${i + 1}. ${fix}`),
-  ].join('\n');
+  return fixes;
 }

@@ -34,41 +34,47 @@ export interface NativeOptions {
   readonly libraryFolder?: string;
 }
 
+/** Facts about a device, for people. */
+type Facts = Readonly<Record<string, string | number | boolean>>;
+
 /**
- * Opens a device of a native backend. Throws LoadError where the native module or the plug-in cannot be
- * loaded, and DeviceError where the device cannot be opened.
+ * Opens a device of a native backend; `found` are facts beside the device's own. Throws LoadError where the native module
+ * or the plug-in cannot be loaded, and DeviceError where the device cannot be opened. For `cuda` the libraries have to be
+ * open already: `openCuda` sees to that.
  */
-export function openNative(kind: NativeKind, options: NativeOptions = {}): NativeBackend {
+export function openNative(kind: NativeKind, options: NativeOptions = {}, found: Facts = {}): NativeBackend {
   const { addon } = loadAddon();
-  return new NativeBackend(
-    addon,
-    pluginPath(kind),
-    kind === 'cuda' ? `cuda:${options.ordinal ?? 0}` : kind,
-    options,
-  );
+  const name = kind === 'cuda' ? `cuda:${options.ordinal ?? 0}` : kind;
+  return new NativeBackend(addon, pluginPath(kind), name, options, found);
 }
 
-/** A device of a native plug-in. Made by {@link openNative}; for one JavaScript thread. */
 /** Long lists of handles as a typed array: native code reads it in one go. */
 const packed = (handles: readonly BufferHandle[]): NativeHandles =>
   handles.length > 16 ? Float64Array.from(handles) : handles;
 
+/** A device of a native plug-in. Made by {@link openNative}; for one JavaScript thread. */
 export class NativeBackend implements Backend {
   readonly name: string;
-  readonly details: Readonly<Record<string, string | number | boolean>>;
+  readonly details: Facts;
   readonly #addon: NativeAddon;
   readonly #device: number;
   readonly #codes: ReadonlyMap<string, number>;
   #disposed = false;
 
-  /** `path` of the plug-in. */
-  constructor(addon: NativeAddon, path: string, name: string, options: NativeDeviceOptions = {}) {
+  /** `path` of the plug-in; `found` goes into the details, where the device does not know better. */
+  constructor(
+    addon: NativeAddon,
+    path: string,
+    name: string,
+    options: NativeDeviceOptions = {},
+    found: Facts = {},
+  ) {
     this.name = name;
     this.#addon = addon;
     this.#codes = new Map(Object.entries(addon.opTable()));
     this.#device = translated(() => addon.openDevice(path, options));
     try {
-      this.details = facts(translated(() => addon.describe(this.#device)));
+      this.details = { ...found, ...facts(translated(() => addon.describe(this.#device))) };
     } catch (error) {
       addon.closeDevice(this.#device);
       throw error;

@@ -11,6 +11,7 @@ import {
   setDefaultBackend,
 } from '../index.ts';
 import { DeviceUnusableError, UsageError } from './failure.ts';
+import { sayWithResults } from './output.ts';
 
 /** A whole number of at least `least`. */
 export const integer =
@@ -132,6 +133,7 @@ export function openFlagged(flags: CommonFlags): Backend {
   try {
     const backend = openDevice(flags.device, {
       deterministic,
+      onNotice: sayWithResults,
       ...(threads === undefined ? {} : { threads }),
     });
     if (precision === 'bf16' || precision === 'fp16') {

@@ -8,7 +8,7 @@ import { doctorCommand } from './doctor.ts';
 import { evalCommand } from './eval.ts';
 import { exitCodeOf, messageOf } from './failure.ts';
 import { infoCommand } from './info.ts';
-import { say, watchPipes } from './output.ts';
+import { resultsBegin, say, watchPipes } from './output.ts';
 import { predictCommand } from './predict.ts';
 import { trainCommand } from './train.ts';
 
@@ -55,6 +55,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     if (argv.length === 0) root.error('no command', { code: 'depthwise.noCommand', exitCode: 2 });
     await root.parseAsync(argv, { from: 'user' });
+    resultsBegin(); // of commands whose results are files
     return 0;
   } catch (error) {
     const message = messageOf(error, debug);

@@ -21,8 +21,22 @@ export function watchPipes(): void {
   );
 }
 
+let kept: string | undefined;
+
+/** A line for people that is said with the first result: a command that fails before says its error alone. */
+export function sayWithResults(line: string): void {
+  kept = line;
+}
+
+/** Results are about to come: says what was kept for now. */
+export function resultsBegin(): void {
+  if (kept !== undefined) say(kept);
+  kept = undefined;
+}
+
 /** A line of results, for people or as JSON. */
 export function print(line: string | object): void {
+  resultsBegin();
   if (!stdoutOpen) return;
   process.stdout.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
 }

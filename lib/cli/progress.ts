@@ -1,7 +1,7 @@
 // The progress of a training for people: one line per epoch that is rewritten on a terminal, plain lines elsewhere.
 
 import type { EpochRecord, FitProgress, Scores } from '../index.ts';
-import { percent } from './output.ts';
+import { percent, resultsBegin } from './output.ts';
 
 /** Time as `3 min 20 s`. */
 export function duration(seconds: number): string {
@@ -65,6 +65,7 @@ export class ProgressLine {
   }
 
   #write(line: string): void {
+    resultsBegin();
     if (this.#terminal) this.#stream.write(`\r${line.padEnd(this.#width)}`);
     else this.#stream.write(`${line}\n`);
     this.#width = line.length;

@@ -72,10 +72,39 @@ export class DeviceError extends DepthwiseError {
   }
 }
 
-/** A backend could not be loaded; `code` tells why (`NO_DRIVER`, `CUDNN_NOT_FOUND`, `BACKEND_MISSING`, …). */
+/** What a {@link LoadError} says beside its reason. */
+export interface LoadErrorOptions {
+  readonly code?: ErrorCode;
+  readonly cause?: unknown;
+  /** Lines of what was found and where it was looked for. */
+  readonly details?: readonly string[];
+  /** What would mend it, each by itself, the likeliest first. */
+  readonly fixes?: readonly string[];
+}
+
+/**
+ * A backend could not be loaded; `code` tells why (`NO_DRIVER`, `CUDNN_NOT_FOUND`, `BACKEND_MISSING`, …). The message is
+ * the reason with its code, the details, and the fixes with numbers.
+ */
 export class LoadError extends DepthwiseError {
-  constructor(message: string, options: { code?: ErrorCode; cause?: unknown } = {}) {
-    super(message, { code: options.code ?? 'LOAD', cause: options.cause });
+  /** The reason alone, in one line. */
+  readonly reason: string;
+  readonly details: readonly string[];
+  readonly fixes: readonly string[];
+
+  constructor(reason: string, options: LoadErrorOptions = {}) {
+    const { code = 'LOAD', cause, details = [], fixes = [] } = options;
+    const mending = fixes.length === 0 ? [] : [fixes.length === 1 ? 'To mend it:' : 'To mend it, one of:'];
+    const lines = [
+      options.code === undefined ? reason : `${reason} (${code})`,
+      ...details.map((line) => `  ${line}`),
+      ...mending,
+      ...fixes.map((fix, i) => `  ${i + 1}. ${fix}`),
+    ];
+    super(lines.join('\n'), { code, cause });
+    this.reason = reason;
+    this.details = details;
+    this.fixes = fixes;
   }
 }
 

@@ -41,8 +41,9 @@ void Arguments::refuse(const char* name, const char* expected, const Napi::Value
   fail(FailureKind::Argument, "%s: expected %s for %s, got %s", function_, expected, name, typeName(got));
 }
 
-std::string Arguments::string(size_t at, const char* name) const {
-  const Napi::Value value = info_[at];
+std::string Arguments::string(size_t at, const char* name) const { return stringOf(info_[at], name); }
+
+std::string Arguments::stringOf(const Napi::Value& value, const char* name) const {
   if (!value.IsString()) refuse(name, "a string", value);
   std::string result = value.As<Napi::String>().Utf8Value();
   if (result.find('\0') != std::string::npos) {
@@ -117,6 +118,19 @@ ByteView Arguments::bytes(size_t at, const char* name) const {
   }
   const auto array = value.As<Napi::TypedArray>();
   return {dataOf(array, name), array.ByteLength()};
+}
+
+std::vector<std::string> Arguments::strings(size_t at, const char* name) const {
+  const Napi::Value value = info_[at];
+  if (!value.IsArray()) refuse(name, "an array of strings", value);
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> result;
+  // Not reserved: the length of a sparse array can be anything. Its first hole ends the loop.
+  for (uint32_t i = 0; i < array.Length(); i += 1) {
+    const Napi::HandleScope scope(env());
+    result.push_back(stringOf(array.Get(i), name));
+  }
+  return result;
 }
 
 DeviceOptions Arguments::deviceOptions(size_t at, const char* name) const {

@@ -33,10 +33,12 @@ class Arguments {
   // An array of handles, or a Float64Array of them.
   std::vector<uint64_t> handles(size_t at, const char* name) const;
   ByteView bytes(size_t at, const char* name) const;
+  std::vector<std::string> strings(size_t at, const char* name) const;
   DeviceOptions deviceOptions(size_t at, const char* name) const;
 
  private:
   [[noreturn]] void refuse(const char* name, const char* expected, const Napi::Value& got) const;
+  std::string stringOf(const Napi::Value& value, const char* name) const;
   uint64_t wholeOf(const Napi::Value& value, const char* name) const;
   const void* dataOf(const Napi::TypedArray& array, const char* name) const;
 

@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "instance.h"
+#include "libraries.h"
 
 namespace dw {
 
@@ -34,6 +35,12 @@ Napi::Value opTable(const Arguments& arguments) {
   DW_OPS(DW_OP_ENTRY)
 #undef DW_OP_ENTRY
   return table;
+}
+
+// openCudnn(paths) -> version of cuDNN, the last of them
+Napi::Value openCudnn(const Arguments& arguments) {
+  const uint64_t version = dw::openCudnn(arguments.strings(0, "paths"));
+  return Napi::Number::New(arguments.env(), static_cast<double>(version));
 }
 
 // openDevice(path, options) -> device, with the options of NativeDeviceOptions in lib/backend/addon.ts
@@ -202,6 +209,7 @@ struct Export {
 
 constexpr Export kExports[] = {
     {"opTable", 0, opTable},
+    {"openCudnn", 1, openCudnn},
     {"openDevice", 2, openDevice},
     {"closeDevice", 1, closeDevice},
     {"describe", 1, describe},

@@ -23,6 +23,7 @@ const functions = new Map<string, AnyFunction>(
 /** Valid arguments of every export, for a device with the buffers x and y and the program p. */
 const validArguments = (device: number, x: number, y: number, p: number): Record<string, unknown[]> => ({
   opTable: [],
+  openCudnn: [[fakePath]],
   openDevice: [fakePath, {}],
   closeDevice: [device],
   describe: [device],
@@ -49,6 +50,9 @@ const detached = (): Uint8Array => {
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
   return bytes;
 };
+
+/** Exports that open a library that they are told of. */
+const loaders = ['openCudnn', 'openDevice'];
 
 const typed = ['ARGUMENT', 'DISPOSED', 'UNSUPPORTED', 'OUT_OF_MEMORY', 'LOAD', 'DEVICE'];
 
@@ -113,7 +117,7 @@ describe('native boundary', () => {
             const given = fresh();
             given[at] = value;
             expect(await codeOf(() => call(...given)), `${what} as argument ${at}`).to.be.oneOf(
-              name === 'openDevice' ? ['ARGUMENT', 'LOAD'] : ['ARGUMENT'],
+              loaders.includes(name) ? ['ARGUMENT', 'LOAD'] : ['ARGUMENT'],
             );
           }
         }
@@ -152,6 +156,14 @@ describe('native boundary', () => {
       /cannot load the backend .*nowhere/,
     );
     expect(() => addon.openDevice(addonPath, {})).to.throw('is not a depthwise backend');
+  });
+
+  it('says why cuDNN cannot be opened', () => {
+    expect(() => addon.openCudnn(['/nowhere/libcudnn.so.9'])).to.throw(
+      /cannot load \/nowhere\/libcudnn\.so\.9: .*nowhere/,
+    );
+    expect(() => addon.openCudnn([fakePath])).to.throw(/libdepthwise_fake\.so is not cuDNN/);
+    expect(() => addon.openCudnn([])).to.throw(/at least one path/);
   });
 
   it('refuses stale handles and those of another device', () =>
@@ -196,7 +208,7 @@ describe('native boundary', () => {
     const given = validArguments(device, upload(device, [1]), upload(device, [1]), 1);
     addon.closeDevice(device);
     for (const [name, call] of functions) {
-      if (name === 'opTable' || name === 'openDevice') continue;
+      if (name === 'opTable' || loaders.includes(name)) continue;
       expect(await codeOf(() => call(...(given[name] as unknown[]))), name).to.equal('DISPOSED');
     }
   });
