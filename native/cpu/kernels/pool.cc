@@ -37,6 +37,8 @@ struct MaxWindow {
   float* y;
   uint8_t* argmax;
   const float *scale, *shift, *residual;
+  // This window's share of the rows that the next row of windows adds, which is asked for; NULL: it is not.
+  const float* ahead;
 
   template <int W>
   typename Lanes<W>::Float load(const float* from, int64_t j) const {
@@ -49,6 +51,9 @@ struct MaxWindow {
   void run(int64_t j) const {
     typename Lanes<W>::Float best[N];
     typename Lanes<W>::Int where[N];
+    for (int64_t r = 0; ahead && r < p.strideH; r++)
+      for (int64_t i = 0; i < p.strideW * W * N; i += 16)
+        __builtin_prefetch(ahead + r * p.w * p.c + j * p.strideW + i, 0, 2);
     const int32_t firstTap = static_cast<int32_t>(high.first * p.kernelW + wide.first);
 #pragma GCC unroll 8
     for (int l = 0; l < N; l++) {
@@ -108,9 +113,9 @@ struct MaxGather {
 constexpr int64_t kTileWindows = kFloatRows / 2;
 
 // The gradient of 3x3 windows at stride 2, for the pixels of a row of the input, two for each of a few
-// windows, and their sums. Each window is read for all of its pixels at once. It also reaches the first pixel of
-// the next window, so the one before the tile is read again. The next row is asked for meanwhile, in the order
-// of addresses: the processor goes on with runs of lines.
+// windows, and their sums. Each window is read for all of its pixels at once. It also reaches the first pixel
+// of the next window, so the one before the tile is read again. The next row is asked for meanwhile, in the
+// order of addresses: the processor goes on with runs of lines.
 template <int R, bool kStream>
 struct ScatterRow {
   const float* g[R];  // of the rows of windows that meet this one; window 0 of the tile
@@ -261,12 +266,15 @@ void pool(const PoolShape& p, const float* x, const float* scale, const float* s
   for (int64_t row = begin; row < end; row++) {
     const int64_t top = row % p.oh * p.strideH - p.top;
     const Taps high(top, p.kernelH, p.h);
+    const bool ask = worthAsking(p.c);
+    const float* next = x + (row / p.oh * p.h + top + p.kernelH) * p.w * p.c;
     for (int64_t ox = 0; ox < p.ow; ox++) {
       const int64_t left = ox * p.strideW - p.left, at = (row * p.ow + ox) * p.c;
       const float* corner = x + ((row / p.oh * p.h + top) * p.w + left) * p.c;
       const Taps wide(left, p.kernelW, p.w);
       overChannels(p.c, MaxWindow<kAffineAdd>{p, high, wide, corner, y + at, argmax + at, scale, shift,
-                                              kAffineAdd ? residual + at : nullptr});
+                                              kAffineAdd ? residual + at : nullptr,
+                                              ask ? next + ox * p.strideW * p.c : nullptr});
     }
   }
 }
