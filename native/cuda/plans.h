@@ -30,8 +30,7 @@ enum class Direction : int32_t { forward = 0, inputGrad = 1, weightGrad = 2 };
 //               sums            x, w                                -> y, sum[o], sumSquares[o] of y
 //               affineRelu      x, scale[c], shift[c], w            -> y = conv(relu?(x*scale + shift), w)
 //               affineReluSums  x, scale, shift, w                  -> y, sum, sumSquares
-//               bias            x, w, bias[o] (, residual like y)   -> y = relu?(conv(x, w) + bias (+
-//               residual))
+//               bias            x, w, bias[o] (, residual like y)   -> y = relu?(conv(x, w) + bias)
 //   inputGrad   none            g, w                                -> dx
 //               affine2         g, y, p[o], q[o], r[o], w           -> dx of the gradient g*p + y*q + r
 //               mask            g, w, x, scale[c], shift[c]         -> dx where x*scale + shift > 0, else 0;
@@ -39,10 +38,10 @@ enum class Direction : int32_t { forward = 0, inputGrad = 1, weightGrad = 2 };
 //               affine2Mask     g, y, p, q, r, w, x, scale, shift   -> dx, sumG, sumGX
 //   weightGrad  none            x, g                                -> dw
 //               affine2         x, g, y, p, q, r                    -> dw of the gradient g*p + y*q + r
-//               affineRelu      x, scale, shift, g                  -> dw for the input relu?(x*scale +
-//               shift)
+//               affineRelu      x, scale, shift, g                  -> dw for the activated input
 //
-// Padding is zero after what is done on load. sums are of the f32 values before they are rounded to T.
+// Padding is zero after what is done on load. Sums are taken in f32: of y as it is stored in T, of dx before
+// it is rounded to T. With a residual, bias gives relu?(conv(x, w) + bias + residual).
 enum class Fusion : int32_t {
   none = 0,
   sums = 1,
@@ -165,8 +164,8 @@ class Stopwatch {
   // Device memory, aligned to 256 bytes; NULL where there is not enough. Filled with zeros.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* memory) = 0;
-  // The median time in milliseconds of one `launch` on the stream, after one that is not counted.
-  virtual double median(Stream stream, int runs, const std::function<void()>& launch) = 0;
+  // The median time in milliseconds of one `launch` on the device's stream, after one that is not counted.
+  virtual double median(int runs, const std::function<void(Stream)>& launch) = 0;
 };
 
 class Plans {

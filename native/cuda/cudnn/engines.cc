@@ -71,33 +71,6 @@ const char* knobName(cudnnBackendKnobType_t type) {
   }
 }
 
-const char* noteName(cudnnBackendNumericalNote_t note) {
-  switch (note) {
-    case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-      return "tensor cores";
-    case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-      return "inputs rounded";
-    case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
-      return "sums of reduced precision";
-    case CUDNN_NUMERICAL_NOTE_FFT:
-      return "FFT";
-    case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
-      return "nondeterministic";
-    case CUDNN_NUMERICAL_NOTE_WINOGRAD:
-      return "Winograd";
-    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
-      return "Winograd tile 4x4";
-    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
-      return "Winograd tile 6x6";
-    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
-      return "Winograd tile 13x13";
-    case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
-      return "strict NaN";
-    default:
-      return "a note that this version does not know";
-  }
-}
-
 std::string knobsOf(const Descriptor& config) {
   std::string text;
   // This attribute's number is told only together with its values.
@@ -124,6 +97,33 @@ std::vector<Descriptor> propose(const Target& target, const Descriptor& graph, c
 
 }  // namespace
 
+const char* nameOf(cudnnBackendNumericalNote_t note) {
+  switch (note) {
+    case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
+      return "tensor cores";
+    case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
+      return "inputs rounded";
+    case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
+      return "sums of reduced precision";
+    case CUDNN_NUMERICAL_NOTE_FFT:
+      return "FFT";
+    case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
+      return "nondeterministic";
+    case CUDNN_NUMERICAL_NOTE_WINOGRAD:
+      return "Winograd";
+    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
+      return "Winograd tile 4x4";
+    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
+      return "Winograd tile 6x6";
+    case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
+      return "Winograd tile 13x13";
+    case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
+      return "strict NaN";
+    default:
+      return "a note that this version does not know";
+  }
+}
+
 bool Engine::has(cudnnBackendNumericalNote_t note) const {
   return std::find(notes.begin(), notes.end(), note) != notes.end();
 }
@@ -139,7 +139,7 @@ std::string Engine::name() const {
 
 std::string Engine::noteText() const {
   std::string text;
-  for (const auto note : notes) text += (text.empty() ? "" : ", ") + std::string(noteName(note));
+  for (const auto note : notes) text += (text.empty() ? "" : ", ") + std::string(nameOf(note));
   return text;
 }
 
@@ -175,7 +175,7 @@ std::string refusal(const Engine& engine, const Requirements& requirements) {
   }
   // In 16 bits the transformed tiles lose digits that the direct product keeps.
   for (const auto note : {CUDNN_NUMERICAL_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_FFT})
-    if (engine.has(note)) return std::string(noteName(note)) + " in 16 bits";
+    if (engine.has(note)) return std::string(nameOf(note)) + " in 16 bits";
   return "";
 }
 

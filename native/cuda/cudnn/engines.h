@@ -25,6 +25,9 @@ struct Engine {
   std::string noteText() const;  // "tensor cores, nondeterministic"
 };
 
+// A note in words.
+const char* nameOf(cudnnBackendNumericalNote_t note);
+
 // What an engine must promise.
 struct Requirements {
   DataType type = DataType::f32;

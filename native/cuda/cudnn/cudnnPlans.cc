@@ -1,0 +1,168 @@
+// Plans on cuDNN.
+#include "cudnnPlans.h"
+
+#include <algorithm>
+
+namespace dw::cuda {
+
+namespace {
+
+class CudnnPlan : public Plan {
+ public:
+  explicit CudnnPlan(const Selection& selection) : executable_(selection.executable) {
+    workspaceBytes = executable_->workspace();
+    description = selection.description;
+  }
+  void run(Stream stream, const void* const* inputs, void* const* outputs, void* workspace) override {
+    executable_->run(stream, inputs, outputs, workspace);
+  }
+
+ private:
+  std::shared_ptr<Executable> executable_;
+};
+
+// cuDNN indexes the tensors of grouped convolutions with 32 bits: beyond that its results are known to be
+// wrong.
+constexpr int64_t kMostGroupedElements = int64_t{1} << 31;
+
+std::string knownFailure(const ConvolutionProblem& p) {
+  if (p.groups == 1) return "";
+  const int64_t most = std::max(p.n * p.h * p.w * p.c, p.n * p.oh * p.ow * p.o);
+  if (most < kMostGroupedElements) return "";
+  return "cuDNN's grouped convolutions of 2^31 or more elements give wrong results";
+}
+
+std::string knownFailure(const NormalizationProblem& p) {
+  if (p.type != DataType::f32 && p.c % 8 != 0)
+    return "cuDNN normalizes 16-bit images of multiples of 8 channels only";
+  return "";
+}
+
+std::string knownFailure(const PoolingProblem&) { return ""; }
+
+}  // namespace
+
+CudnnPlans::CudnnPlans(std::shared_ptr<const Target> target, CudnnOptions options,
+                       std::unique_ptr<Plans> products)
+    : target_(std::move(target)),
+      options_(std::move(options)),
+      disk_(options_.cacheFolder),
+      products_(std::move(products)) {}
+
+template <>
+Requirements CudnnPlans::requirementsOf(const ConvolutionProblem& p) const {
+  return {p.type, p.tf32, p.deterministic, options_.workspaceLimit};
+}
+
+// Normalization and pooling multiply no matrices: what an engine notes of tensor cores is not about them.
+template <>
+Requirements CudnnPlans::requirementsOf(const NormalizationProblem& p) const {
+  return {p.type, true, false, options_.workspaceLimit};
+}
+
+template <>
+Requirements CudnnPlans::requirementsOf(const PoolingProblem& p) const {
+  return {p.type, true, p.deterministic, options_.workspaceLimit};
+}
+
+std::string CudnnPlans::fullKey(const std::string& key) const {
+  return key + " | " + target_->name() + " | cuDNN " + target_->cudnn().versionText() + " | workspace " +
+         std::to_string(options_.workspaceLimit);
+}
+
+template <class Problem>
+std::string CudnnPlans::reasonAgainst(const Problem& problem) {
+  const std::string failure = knownFailure(problem);
+  if (!failure.empty()) return failure;
+  const std::string key = keyOf(problem);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (chosen_.count(key) > 0) return "";
+  const auto known = reasons_.find(key);
+  if (known != reasons_.end()) return known->second;
+  std::string reason;
+  try {
+    const Requirements requirements = requirementsOf(problem);
+    const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
+    reason =
+        "cuDNN " + target_->cudnn().versionText() + " has no engine for this graph on " + target_->name();
+    for (const Engine& engine : listEngines(*target_, graph->build(*target_))) {
+      reason = refusal(engine, requirements);
+      if (reason.empty()) break;
+    }
+  } catch (const PlanError& error) {
+    reason = error.what();
+  }
+  return reasons_[key] = reason;
+}
+
+template <class Problem>
+std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
+  const std::string failure = knownFailure(problem);
+  if (!failure.empty()) throw PlanError(PlanError::Kind::unsupported, failure);
+  const std::string key = keyOf(problem), full = fullKey(key);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto known = chosen_.find(key);
+  if (known != chosen_.end()) return std::make_unique<CudnnPlan>(known->second);
+  const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
+  Selection selection;
+  if (const auto stored = disk_.load(full)) {
+    try {
+      ExecutionPlan plan = restorePlan(*target_, stored->saved);
+      selection.executable = std::make_shared<Executable>(target_, std::move(plan), Binding(*graph));
+      selection.description = stored->description;
+    } catch (const PlanError&) {
+      // Saved by a driver or a build of cuDNN that this one does not follow: chosen anew, and stored over it.
+    }
+  }
+  if (selection.executable == nullptr) {
+    selection = choose(target_, *graph, requirementsOf(problem), options_.limits, options_.stopwatch);
+    try {
+      const size_t workspace = selection.executable->workspace();
+      disk_.store(full, {selection.description, workspace, savePlan(selection.executable->plan())});
+    } catch (const PlanError&) {
+      // Not every engine has a text. Chosen again the next time.
+    }
+  }
+  const auto placed = chosen_.emplace(key, std::move(selection)).first;
+  return std::make_unique<CudnnPlan>(placed->second);
+}
+
+template <class Problem>
+std::vector<Candidate> CudnnPlans::candidatesOf(const Problem& problem, const SelectionLimits& limits) {
+  const std::string failure = knownFailure(problem);
+  if (!failure.empty()) throw PlanError(PlanError::Kind::unsupported, failure);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
+  std::vector<Candidate> all;
+  choose(target_, *graph, requirementsOf(problem), limits, options_.stopwatch, &all);
+  return all;
+}
+
+std::string CudnnPlans::unsupported(const ConvolutionProblem& problem) { return reasonAgainst(problem); }
+std::string CudnnPlans::unsupported(const NormalizationProblem& problem) { return reasonAgainst(problem); }
+std::string CudnnPlans::unsupported(const PoolingProblem& problem) { return reasonAgainst(problem); }
+std::string CudnnPlans::unsupported(const MatrixProblem& problem) {
+  return products_ != nullptr ? products_->unsupported(problem) : "cuBLASLt is not there";
+}
+
+std::unique_ptr<Plan> CudnnPlans::plan(const ConvolutionProblem& problem) { return planOf(problem); }
+std::unique_ptr<Plan> CudnnPlans::plan(const NormalizationProblem& problem) { return planOf(problem); }
+std::unique_ptr<Plan> CudnnPlans::plan(const PoolingProblem& problem) { return planOf(problem); }
+std::unique_ptr<Plan> CudnnPlans::plan(const MatrixProblem& problem) {
+  if (products_ == nullptr) throw PlanError(PlanError::Kind::unsupported, unsupported(problem));
+  return products_->plan(problem);
+}
+
+std::vector<Candidate> CudnnPlans::candidates(const ConvolutionProblem& problem,
+                                              const SelectionLimits& limits) {
+  return candidatesOf(problem, limits);
+}
+std::vector<Candidate> CudnnPlans::candidates(const NormalizationProblem& problem,
+                                              const SelectionLimits& limits) {
+  return candidatesOf(problem, limits);
+}
+std::vector<Candidate> CudnnPlans::candidates(const PoolingProblem& problem, const SelectionLimits& limits) {
+  return candidatesOf(problem, limits);
+}
+
+}  // namespace dw::cuda

@@ -1,0 +1,59 @@
+// Times by events on a CUDA device.
+#include "deviceStopwatch.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace dw::cuda {
+
+namespace {
+
+void expect(cudaError_t error, const char* call) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // the next call does not report it again
+  throw PlanError(PlanError::Kind::failed, std::string(call) + ": " + cudaGetErrorString(error));
+}
+
+}  // namespace
+
+DeviceStopwatch::DeviceStopwatch(cudaStream_t stream) : stream_(stream) {
+  expect(cudaEventCreate(&begin_), "cudaEventCreate");
+  expect(cudaEventCreate(&end_), "cudaEventCreate");
+}
+
+DeviceStopwatch::~DeviceStopwatch() {
+  cudaEventDestroy(begin_);
+  cudaEventDestroy(end_);
+}
+
+void* DeviceStopwatch::allocate(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, bytes > 0 ? bytes : 1) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  expect(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync");
+  return memory;
+}
+
+void DeviceStopwatch::release(void* memory) { cudaFree(memory); }
+
+double DeviceStopwatch::median(int runs, const std::function<void(Stream)>& launch) {
+  std::vector<float> times;
+  for (int run = -1; run < runs; run++) {  // the first is not counted
+    float milliseconds = 0;
+    expect(cudaEventRecord(begin_, stream_), "cudaEventRecord");
+    launch(stream_);
+    expect(cudaEventRecord(end_, stream_), "cudaEventRecord");
+    expect(cudaEventSynchronize(end_), "cudaEventSynchronize");
+    expect(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
+    if (run >= 0) times.push_back(milliseconds);
+  }
+  if (times.empty()) return -1;
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+}  // namespace dw::cuda
