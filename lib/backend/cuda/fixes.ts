@@ -36,54 +36,67 @@ function packages(system: CudaSystem, names: { readonly apt: string; readonly dn
   );
 }
 
-const installDriver = (system: CudaSystem, cuda: number): string[] => {
+/** A driver that is new enough, where it has to be. */
+function installDriver(system: CudaSystem, cuda: number): string[] {
   const driver = oldestDriver(cuda);
   switch (surroundings(system)) {
     case 'wsl':
       return [`install NVIDIA's driver ${driver} or later in Windows, then: wsl --shutdown`];
     case 'container':
-      return [
-        'start the container with the GPUs: docker run --gpus all (NVIDIA Container Toolkit)',
-        `install NVIDIA's driver ${driver} or later on the host`,
-      ];
+      return [`install NVIDIA's driver ${driver} or later on the host`];
     case 'machine':
       return [
         ...packages(system, { apt: `nvidia-driver-${driver.split('.')[0]}`, dnf: 'nvidia-driver-cuda' }),
         `install NVIDIA's driver ${driver} or later: https://www.nvidia.com/drivers`,
       ];
   }
-};
+}
+
+/** A container sees the GPUs that it was started with. */
+const startContainer = 'start the container with the GPUs: docker run --gpus all (NVIDIA Container Toolkit)';
 
 const useCpu = 'go on with the CPU: --device cpu';
 
 /** No driver's library. */
-export const noDriverFixes = (system: CudaSystem, { cuda }: CudaBuild): string[] =>
-  surroundings(system) === 'machine' && !hasGpuOnBus(system)
-    ? [`${useCpu}; no NVIDIA GPU is to be seen here`, ...installDriver(system, cuda)]
-    : installDriver(system, cuda);
+export function noDriverFixes(system: CudaSystem, { cuda }: CudaBuild): string[] {
+  const inside = surroundings(system);
+  const first =
+    inside === 'container'
+      ? [startContainer]
+      : inside === 'machine' && !hasGpuOnBus(system)
+        ? [`${useCpu}; no NVIDIA GPU is to be seen here`]
+        : [];
+  return [...first, ...installDriver(system, cuda)];
+}
 
 /** A driver that is there and does not start. */
 export function brokenDriverFixes(system: CudaSystem): string[] {
-  const inside = surroundings(system);
   const restart = {
     wsl: 'restart WSL: wsl --shutdown',
-    container: 'start the container again with the GPUs: docker run --gpus all',
+    container: startContainer,
     machine: "load the driver's modules: modprobe nvidia_uvm; or restart the machine",
   } as const;
-  return [restart[inside], 'see what nvidia-smi and dmesg say, and install the driver again', useCpu];
+  const fixes = ['see what nvidia-smi and dmesg say, and install the driver again', useCpu];
+  return [restart[surroundings(system)], ...fixes];
 }
 
 /** The kernel's part of the driver and libcuda.so.1 are of versions that do not fit. */
-export const mismatchFixes = (system: CudaSystem, { cuda }: CudaBuild): string[] => [
-  'restart the machine: the driver in use is that of before an update',
-  ...(/compat/.test(system.env.LD_LIBRARY_PATH ?? '')
-    ? ['take the folder with "compat" out of LD_LIBRARY_PATH: its libcuda.so.1 is for other drivers']
-    : []),
-  ...installDriver(system, cuda),
-];
+export function mismatchFixes(system: CudaSystem, { cuda }: CudaBuild): string[] {
+  const compat = /compat/.test(system.env.LD_LIBRARY_PATH ?? '');
+  return [
+    ...(compat
+      ? ['take the folder with "compat" out of LD_LIBRARY_PATH: its libcuda.so.1 is for other drivers']
+      : []),
+    'restart the machine: the driver in use may be that of before an update',
+    ...installDriver(system, cuda),
+  ];
+}
 
-export const oldDriverFixes = (system: CudaSystem, { cuda }: CudaBuild): string[] =>
-  installDriver(system, cuda);
+/** A driver for an older CUDA. */
+export const oldDriverFixes = (system: CudaSystem, { cuda }: CudaBuild): string[] => [
+  ...installDriver(system, cuda),
+  useCpu,
+];
 
 /** A driver without a GPU for us. */
 export function noDeviceFixes(system: CudaSystem): string[] {
@@ -92,9 +105,7 @@ export function noDeviceFixes(system: CudaSystem): string[] {
     ...(CUDA_VISIBLE_DEVICES === undefined
       ? []
       : [`unset CUDA_VISIBLE_DEVICES, which is "${CUDA_VISIBLE_DEVICES}"`]),
-    ...(surroundings(system) === 'container'
-      ? ['start the container with the GPUs: docker run --gpus all']
-      : ['see what nvidia-smi -L lists']),
+    ...(surroundings(system) === 'container' ? [startContainer] : ['see what nvidia-smi -L lists']),
     useCpu,
   ];
 }
@@ -123,8 +134,8 @@ export function libraryFixes(
         ];
   if (reason.companion !== undefined) {
     const wheel = cuda >= 13 ? 'nvidia-cublas' : `nvidia-cublas-cu${cuda}`;
-    const system_ = packages(system, { apt: `libcublas-${cuda}-0`, dnf: `libcublas-${cuda}-0` });
-    return [`pip install ${wheel}`, ...system_, `CUDA_HOME=/path of CUDA ${cuda}`];
+    const ofSystem = packages(system, { apt: `libcublas-${cuda}-0`, dnf: `libcublas-${cuda}-0` });
+    return [`pip install ${wheel}`, ...ofSystem, `CUDA_HOME=/path of CUDA ${cuda}`];
   }
   const again = { CUDNN_NOT_FOUND: '', CUDNN_INCOMPLETE: '--force-reinstall ', CUDNN_TOO_OLD: '--upgrade ' };
   return [
