@@ -9,6 +9,7 @@
 #include "cudnnPlans.h"
 #include "currentDevice.h"
 #include "deviceStopwatch.h"
+#include "node.h"
 
 namespace dw::cuda {
 
@@ -107,7 +108,7 @@ std::unique_ptr<Plans> openPlans(const dw_device& device, const dw_options& opti
   return std::make_unique<DevicePlans>(std::move(handle), std::move(stopwatch), std::move(target), settings,
                                        std::move(products));
 } catch (const PlanError& error) {
-  throw Error(DW_UNSUPPORTED, "%s", error.what());
+  throw dw::Error(DW_UNSUPPORTED, "%s", error.what());
 }
 
 }  // namespace dw::cuda
