@@ -51,7 +51,7 @@ if [ "$sanitize" = thread ]; then
   # Node does not run under ThreadSanitizer, so this is the runtime alone.
   cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DDEPTHWISE_SANITIZE=thread >&2
   cmake --build "$out" --target depthwise_fake runtime_stress --parallel "$(nproc)" >&2
-  exec "$(find "$out" -name runtime_stress -type f)" "$out/Release/libdepthwise_fake.so"
+  exec "$out/Release/runtime_stress" "$out/Release/libdepthwise_fake.so"
 fi
 
 # One build at a time: `npm test` and `npm run demo` may start together.
