@@ -164,8 +164,10 @@ class Stopwatch {
   // Device memory, aligned to 256 bytes; NULL where there is not enough. Filled with zeros.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* memory) = 0;
-  // The median time in milliseconds of one `launch` on the device's stream, after one that is not counted.
-  virtual double median(int runs, const std::function<void(Stream)>& launch) = 0;
+  // The device's stream, for launches that name none of their own.
+  virtual Stream stream() = 0;
+  // The median time in milliseconds of one `launch` on a stream, after one that is not counted.
+  virtual double median(Stream stream, int runs, const std::function<void()>& launch) = 0;
 };
 
 class Plans {

@@ -270,8 +270,8 @@ class Products : public Plans {
     for (size_t i = 0; operands != nullptr && operands->complete() && i < candidates.size(); i++) {
       if (candidates[i].state != CUBLAS_STATUS_SUCCESS) continue;
       try {
-        const double time = stopwatch_->median(kRuns, [&](Stream stream) {
-          product->run(stream, operands->inputs(), operands->outputs(), operands->workspace(),
+        const double time = stopwatch_->median(stopwatch_->stream(), kRuns, [&] {
+          product->run(stopwatch_->stream(), operands->inputs(), operands->outputs(), operands->workspace(),
                        candidates[i].algo, candidates[i].workspaceSize);
         });
         if (bestTime < 0 || time < bestTime) {

@@ -39,13 +39,14 @@ void* DeviceStopwatch::allocate(size_t bytes) {
 
 void DeviceStopwatch::release(void* memory) { cudaFree(memory); }
 
-double DeviceStopwatch::median(int runs, const std::function<void(Stream)>& launch) {
+double DeviceStopwatch::median(Stream stream, int runs, const std::function<void()>& launch) {
+  const auto on = static_cast<cudaStream_t>(stream);
   std::vector<float> times;
   for (int run = -1; run < runs; run++) {  // the first is not counted
     float milliseconds = 0;
-    expect(cudaEventRecord(begin_, stream_), "cudaEventRecord");
-    launch(stream_);
-    expect(cudaEventRecord(end_, stream_), "cudaEventRecord");
+    expect(cudaEventRecord(begin_, on), "cudaEventRecord");
+    launch();
+    expect(cudaEventRecord(end_, on), "cudaEventRecord");
     expect(cudaEventSynchronize(end_), "cudaEventSynchronize");
     expect(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
     if (run >= 0) times.push_back(milliseconds);

@@ -8,7 +8,7 @@
 
 namespace dw::cuda {
 
-// Times launches on one stream, which stays the caller's.
+// Of one stream, which stays the caller's.
 class DeviceStopwatch : public Stopwatch {
  public:
   explicit DeviceStopwatch(cudaStream_t stream);
@@ -17,7 +17,8 @@ class DeviceStopwatch : public Stopwatch {
 
   void* allocate(size_t bytes) override;
   void release(void* memory) override;
-  double median(int runs, const std::function<void(Stream)>& launch) override;
+  Stream stream() override { return stream_; }
+  double median(Stream stream, int runs, const std::function<void()>& launch) override;
 
  private:
   cudaStream_t stream_;
