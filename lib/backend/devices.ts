@@ -1,6 +1,6 @@
 // Devices by name: `auto`, `cpu`, `cuda`, `cuda:1`, `reference`. One backend per name and set of options, opened once.
 
-import { ArgumentError, DeviceError, LoadError, OutOfMemoryError } from '../core/errors.ts';
+import { ArgumentError, DepthwiseError, LoadError } from '../core/errors.ts';
 import type { Backend } from './backend.ts';
 import { hasGpuOnBus } from './cuda/fixes.ts';
 import { openCuda } from './cuda/open.ts';
@@ -21,18 +21,15 @@ export interface DeviceOptions {
   readonly onNotice?: (line: string) => void;
 }
 
-/** What keeps a GPU from being used. */
-type Refusal = LoadError | DeviceError | OutOfMemoryError;
-
 interface Opened {
   readonly backend: Backend;
   /** Why `auto` is the CPU. */
-  readonly refusal?: Refusal;
+  readonly refusal?: DepthwiseError;
 }
 
 const opened = new Map<string, Opened>();
 
-const pattern = /^(auto|cpu|reference|cudasim|cuda(?::(\d+))?)$/;
+const pattern = /^(auto|cpu|reference|(cuda|cudasim)(?::(\d+))?)$/;
 
 /** Whether `name` is a device name; it need not be present. */
 export const isDeviceName = (name: string): boolean => pattern.test(name);
@@ -53,18 +50,19 @@ export function openDevice(name: string, options: DeviceOptions = {}): Backend {
   if (name === 'cuda') return openDevice('cuda:0', options);
   const key = `${name}|${options.threads ?? ''}|${options.deterministic === true}`;
   const known = opened.get(key);
-  const device = known ?? open(name, match[2], options);
+  const device = known ?? open(name, Number(match[3] ?? 0), options);
   opened.set(key, device);
   if (device.refusal !== undefined) tell(device.refusal, options, known !== undefined);
   return device.backend;
 }
 
 /** Says why a GPU is not used, as doctor does, in one line. */
-function tell(refusal: Refusal, { onNotice }: DeviceOptions, again: boolean): void {
+function tell(refusal: DepthwiseError, { onNotice }: DeviceOptions, again: boolean): void {
   const { code } = refusal;
   const { reason, fixes } =
     refusal instanceof LoadError ? refusal : { reason: refusal.message.split('\n')[0], fixes: [] };
-  const mending = fixes.length === 0 ? '' : `; mend it with one of: ${fixes.join(' · ')}`;
+  const choice = fixes.length === 1 ? '' : ' one of';
+  const mending = fixes.length === 0 ? '' : `; mend it with${choice}: ${fixes.join(' · ')}`;
   const line = `device: cpu; cuda: not used: ${reason} (${code})${mending}`;
   if (onNotice !== undefined) onNotice(line);
   else if (!again && passesOverGpu(code)) {
@@ -76,22 +74,20 @@ function tell(refusal: Refusal, { onNotice }: DeviceOptions, again: boolean): vo
 const passesOverGpu = (code: string): boolean =>
   code === 'NO_DRIVER' ? hasGpuOnBus(thisMachine()) : code !== 'NO_DEVICE';
 
-function open(name: string, ordinal: string | undefined, given: DeviceOptions): Opened {
+function open(name: string, ordinal: number, given: DeviceOptions): Opened {
   const { onNotice: _, ...options } = given;
   if (name === 'reference') return { backend: openReference() };
   if (name === 'cpu') return { backend: openNative('cpu', options) };
-  if (name === 'cudasim') return { backend: openNative('cudasim', options) };
-  if (name !== 'auto') return { backend: openCuda({ ...options, ordinal: Number(ordinal) }) };
+  if (name.startsWith('cudasim')) return { backend: openNative('cudasim', { ...options, ordinal }) };
+  if (name !== 'auto') return { backend: openCuda({ ...options, ordinal }) };
   try {
     return { backend: openDevice('cuda:0', options) };
   } catch (error) {
-    if (!isRefusal(error)) throw error;
+    // A mistake in the options is found again by the CPU.
+    if (!(error instanceof DepthwiseError)) throw error;
     return { backend: openDevice('cpu', options), refusal: error };
   }
 }
-
-const isRefusal = (error: unknown): error is Refusal =>
-  error instanceof LoadError || error instanceof DeviceError || error instanceof OutOfMemoryError;
 
 /** Disposes of every open device. Tensors on them are gone. */
 export function closeDevices(): void {

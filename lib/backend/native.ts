@@ -44,7 +44,7 @@ type Facts = Readonly<Record<string, string | number | boolean>>;
  */
 export function openNative(kind: NativeKind, options: NativeOptions = {}, found: Facts = {}): NativeBackend {
   const { addon } = loadAddon();
-  const name = kind === 'cuda' ? `cuda:${options.ordinal ?? 0}` : kind;
+  const name = kind === 'cpu' ? kind : `${kind}:${options.ordinal ?? 0}`;
   return new NativeBackend(addon, pluginPath(kind), name, options, found);
 }
 
@@ -61,7 +61,7 @@ export class NativeBackend implements Backend {
   readonly #codes: ReadonlyMap<string, number>;
   #disposed = false;
 
-  /** `path` of the plug-in; `found` goes into the details, where the device does not know better. */
+  /** `path` of the plug-in; `found` are details beside the device's own. */
   constructor(
     addon: NativeAddon,
     path: string,
@@ -74,7 +74,7 @@ export class NativeBackend implements Backend {
     this.#codes = new Map(Object.entries(addon.opTable()));
     this.#device = translated(() => addon.openDevice(path, options));
     try {
-      this.details = { ...found, ...facts(translated(() => addon.describe(this.#device))) };
+      this.details = { ...facts(translated(() => addon.describe(this.#device))), ...found };
     } catch (error) {
       addon.closeDevice(this.#device);
       throw error;

@@ -252,6 +252,20 @@ function present(): ReadonlySet<string> {
   return new Set([...(probe.driver().state === 'missing' ? [] : ['driver']), ...(some ? ['cudnn'] : [])]);
 }
 
+/** What fakes/openAuto.ts says in a process of its own. */
+interface OpenedAuto {
+  readonly device: string;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly notices: readonly string[];
+  readonly milliseconds: number;
+}
+
+async function openAuto(machine: FakeMachine): Promise<OpenedAuto> {
+  const { stdout, stderr, code } = await machine.run(join(import.meta.dirname, '../fakes/openAuto.ts'));
+  expect(code, stderr).to.equal(0);
+  return JSON.parse(stdout) as OpenedAuto;
+}
+
 describe('CUDA that cannot be used', () => {
   let here: ReadonlySet<string>;
   let machine: FakeMachine;
@@ -270,18 +284,16 @@ describe('CUDA that cannot be used', () => {
     it(`${code}: ${title}`, async function () {
       if (unless !== undefined && here.has(unless)) skip(this, `this machine has a ${unless} of its own`);
       make(machine);
-      const [auto, command] = await Promise.all([
-        machine.run(join(import.meta.dirname, '../fakes/openAuto.ts')),
-        machine.command('predict', 'a.jpg', '--weights', 'w.h5', '--device', device),
-      ]);
-
-      expect(auto.code, auto.stderr).to.equal(0);
-      const { device: opened, notices, milliseconds } = JSON.parse(auto.stdout);
+      const command = await machine.command('predict', 'a.jpg', '--weights', 'w.h5', '--device', device);
+      let found = await openAuto(machine);
+      // A machine that is busy otherwise may take its time once.
+      if (found.milliseconds >= 500) found = await openAuto(machine);
+      const { device: opened, notices, milliseconds } = found;
       if (device === 'cuda') {
         expect(opened).to.equal('cpu');
         expect(milliseconds).to.be.below(500);
         expect(notices).to.have.length(1);
-        expect(notices[0]).to.match(/^device: cpu; cuda: not used: .*; mend it with one of: /);
+        expect(notices[0]).to.match(/^device: cpu; cuda: not used: .*; mend it with( one of)?: /);
         expect(notices[0]).to.include(`(${code})`);
       } else {
         expect(opened).to.equal('cuda:0');
@@ -334,6 +346,24 @@ describe('CUDA that cannot be used', () => {
     expect(cuda.details.found).to.deep.equal(lines.slice(2, 4).map((line) => line.trim()));
   });
 
+  it('is a warning where nobody listens and there is a GPU, and none where there is none', async function () {
+    if (here.has('cudnn')) skip(this, 'this machine has a cuDNN of its own');
+    const warning = async () => {
+      const { code, stderr } = await machine.run(
+        join(import.meta.dirname, '../fakes/openAuto.ts'),
+        'unheard',
+      );
+      expect(code).to.equal(0);
+      return stderr;
+    };
+    machine.driver({ DEVICES: 0 }).backend();
+    expect(await warning()).to.equal('');
+    machine.driver();
+    expect(await warning()).to.match(
+      /\[DEPTHWISE_CPU\] DepthwiseWarning: device: cpu; cuda: not used: .*\(CUDNN_NOT_FOUND\)/,
+    );
+  });
+
   it('with --device cuda is not the device of doctor either', async () => {
     machine.driver({ INIT: 999 });
     const { code, stdout } = await machine.command('doctor', '--device', 'cuda');
@@ -353,11 +383,7 @@ describe('CUDA that can be used', () => {
   });
   afterEach(() => machine.dispose());
 
-  const auto = async () => {
-    const { stdout, stderr, code } = await machine.run(join(import.meta.dirname, '../fakes/openAuto.ts'));
-    expect(code, stderr).to.equal(0);
-    return JSON.parse(stdout);
-  };
+  const auto = () => openAuto(machine);
 
   it('is opened: all of cuDNN from one folder, its dispatcher last, then the backend', async () => {
     machine.driver().backend().wheels();

@@ -232,7 +232,7 @@ export function findCuda(
     facts: {
       gpu: gpu.name,
       capability: `sm_${gpu.capability}`,
-      driver: driverVersion(system) ?? 'unknown',
+      driver: driverVersion(system) ?? `for CUDA ${showCuda(driver.cuda)}`,
       cuda: showCuda(driver.cuda),
       cudnn: showCudnnVersion(version),
       folder,
