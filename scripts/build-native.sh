@@ -62,7 +62,8 @@ if command -v flock >/dev/null; then
 fi
 
 # Newer than every source, and built with the same flags: nothing to do.
-flags="sanitize=$sanitize"
+# cuDNN may have been fetched since.
+flags="sanitize=$sanitize cudnn=$(cat build/cudnn/version 2>/dev/null || true)"
 stamp="$out/built-with"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$flags" ] && [ -f "$out/Release/depthwise.node" ] &&
   [ -z "$(find CMakeLists.txt native scripts/build-native.sh -newer "$stamp" -print -quit)" ]; then

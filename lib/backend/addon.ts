@@ -40,6 +40,16 @@ export interface NativeAddon {
    * Opens libraries in this order for all that comes later, cuDNN's dispatcher last; gives what `cudnnGetVersion` says.
    */
   openCudnn(paths: readonly string[]): number;
+  /**
+   * Plans of cuDNN's for a problem, as JSON; both are written down in native/include/depthwise_cudnn.h. `settings`:
+   * ordinal, plans, seconds, workspace limit in bytes. `texts`: folders, description, driver; '' where there is none.
+   */
+  cudnnPlans(
+    library: string,
+    problem: Float64Array,
+    settings: Float64Array,
+    texts: readonly string[],
+  ): Promise<string>;
   openDevice(path: string, options: NativeDeviceOptions): number;
   /** Waits for queued work, then frees everything. */
   closeDevice(device: number): void;

@@ -2,11 +2,14 @@
 // result. It knows nothing of shapes or of what an op means.
 #include <napi.h>
 
+#include <algorithm>
 #include <new>
 
 #include "arguments.h"
+#include "background.h"
 #include "instance.h"
 #include "libraries.h"
+#include "planner.h"
 
 namespace dw {
 
@@ -41,6 +44,33 @@ Napi::Value opTable(const Arguments& arguments) {
 Napi::Value openCudnn(const Arguments& arguments) {
   const uint64_t version = dw::openCudnn(arguments.strings(0, "paths"));
   return Napi::Number::New(arguments.env(), static_cast<double>(version));
+}
+
+// cudnnPlans(library, problem, [ordinal, plans, seconds, workspaceLimit], [folders, description, driver])
+//   -> Promise of JSON, of depthwise_cudnn.h
+Napi::Value cudnnPlans(const Arguments& arguments) {
+  PlansRequest request;
+  request.library = arguments.string(0, "library");
+  request.problem = arguments.float64s(1, "problem");
+  const std::vector<double> settings = arguments.float64s(2, "settings");
+  const std::vector<std::string> texts = arguments.strings(3, "texts");
+  if (settings.size() != 4) fail(FailureKind::Argument, "cudnnPlans: settings expects 4 numbers");
+  if (texts.size() != 3) fail(FailureKind::Argument, "cudnnPlans: texts expects 3 strings");
+  for (const double setting : settings) {
+    // Written so that NaN does not pass.
+    if (!(setting >= 0 && setting <= 1e12)) {
+      fail(FailureKind::Argument, "cudnnPlans: settings expects numbers from 0 to 1e12");
+    }
+  }
+  const auto small = [](double value) { return static_cast<int32_t>(std::min(value, 1e6)); };
+  request.ordinal = small(settings[0]);
+  request.plans = small(settings[1]);
+  request.seconds = settings[2];
+  request.workspaceLimit = static_cast<uint64_t>(settings[3]);
+  request.folders = texts[0];
+  request.description = texts[1];
+  request.driver = texts[2];
+  return inBackground(arguments.env(), [request = std::move(request)] { return planWith(request); });
 }
 
 // openDevice(path, options) -> device, with the options of NativeDeviceOptions in lib/backend/addon.ts
@@ -154,8 +184,8 @@ Napi::Value run(const Arguments& arguments) {
   return arguments.env().Undefined();
 }
 
-// profile(device, program, inputs, outputs) -> Promise of the bytes of two float64 per instruction: start and end in
-// nanoseconds
+// profile(device, program, inputs, outputs) -> Promise of the bytes of two float64 per instruction: start and
+// end in nanoseconds
 Napi::Value profile(const Arguments& arguments) {
   const std::shared_ptr<Device>& device = deviceOf(arguments);
   const uint64_t program = arguments.whole(1, "program");
@@ -210,6 +240,7 @@ struct Export {
 constexpr Export kExports[] = {
     {"opTable", 0, opTable},
     {"openCudnn", 1, openCudnn},
+    {"cudnnPlans", 4, cudnnPlans},
     {"openDevice", 2, openDevice},
     {"closeDevice", 1, closeDevice},
     {"describe", 1, describe},

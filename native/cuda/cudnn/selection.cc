@@ -39,8 +39,9 @@ class Scratch {
         return -1;
       }
     }
-    return stopwatch_.median(
-        runs, [&](Stream stream) { executable.run(stream, inputs_.data(), outputs_.data(), workspace_); });
+    const Stream stream = stopwatch_.stream();
+    return stopwatch_.median(stream, runs,
+                             [&] { executable.run(stream, inputs_.data(), outputs_.data(), workspace_); });
   }
 
  private:
