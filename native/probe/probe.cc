@@ -11,7 +11,9 @@
 #include <link.h>
 #include <sys/prctl.h>
 
+#include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -62,15 +64,29 @@ F* function(void* library, const char* name) {
   return reinterpret_cast<F*>(dlsym(library, name));
 }
 
-// {"library"} or {"missing"}; {"cuda"}; {"init", "initName"}; one {"device"} each; {"done"}.
+// The driver's library: where the loader finds it, or where clusters and WSL put it without telling the loader.
+void* openDriver(std::string& reason) {
+  for (const char* name :
+       {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"}) {
+    trying(std::string("dlopen ") + name);
+    if (void* library = dlopen(name, RTLD_NOW | RTLD_GLOBAL)) return library;
+    if (reason.empty()) reason = lastError();
+  }
+  return nullptr;
+}
+
+// {"library", "file"} or {"missing"}; {"cuda"}; {"init", "initName"}; one {"device"} each; {"done"}.
 int driver() {
-  trying("dlopen libcuda.so.1");
-  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+  std::string reason;
+  void* library = openDriver(reason);
   if (library == nullptr) {
-    say("{\"missing\":" + lastError() + "}");
+    say("{\"missing\":" + reason + "}");
     return 0;
   }
-  say("{\"library\":" + quoted(pathOf(library).c_str()) + "}");
+  const std::string path = pathOf(library);
+  char file[PATH_MAX] = "";
+  if (realpath(path.c_str(), file) == nullptr) file[0] = '\0';
+  say("{\"library\":" + quoted(path.c_str()) + ",\"file\":" + quoted(file) + "}");
   const auto init = function<CUresult(unsigned)>(library, "cuInit");
   const auto getVersion = function<CUresult(int*)>(library, "cuDriverGetVersion");
   const auto getCount = function<CUresult(int*)>(library, "cuDeviceGetCount");

@@ -215,7 +215,7 @@ describe('the search for cuDNN', () => {
 /** The output of the probe for a driver that works. */
 const good = [
   '{"trying":"dlopen libcuda.so.1"}',
-  '{"library":"/usr/lib/libcuda.so.1"}',
+  '{"library":"/usr/lib/libcuda.so.1","file":"/usr/lib/libcuda.so.580.159.03"}',
   '{"cuda":13000}',
   '{"init":0,"initName":"CUDA_SUCCESS"}',
   '{"device":{"ordinal":0,"name":"NVIDIA \\"H200\\"","capability":90,"bytes":150000000000}}',
@@ -236,6 +236,7 @@ describe('the probe of the driver', () => {
     expect(driverOf(withDriver({ stdout: good }))).to.deep.equal({
       state: 'working',
       library: '/usr/lib/libcuda.so.1',
+      file: '/usr/lib/libcuda.so.580.159.03',
       cuda: 13000,
       gpus: [{ ordinal: 0, name: 'NVIDIA "H200"', capability: 90, bytes: 150000000000 }],
     });
@@ -367,6 +368,13 @@ describe('the fixes', () => {
     const { code, details } = refusal(system, unknown);
     expect(code).to.equal('NO_DRIVER');
     expect(details).to.deep.equal(["the kernel has NVIDIA's driver 580.82.07"]);
+  });
+
+  it('come with the version of the driver in its file, where the kernel does not tell', () => {
+    const system = new TableSystem().add('/usr/lib/libcuda.so.1');
+    expect(refusal(system, { stdout: good }).details[0]).to.match(/^driver 580\.159\.03 ok, 1 GPU/);
+    const bare = good.replace('libcuda.so.580.159.03', 'libcuda.so.1');
+    expect(refusal(system, { stdout: bare }).details[0]).to.match(/^driver for CUDA 13\.0 ok, 1 GPU/);
   });
 
   it('are numbered in the message', () => {

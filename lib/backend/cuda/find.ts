@@ -35,6 +35,8 @@ export type CudaCode =
 /** A CUDA that can be used. */
 export interface FoundCuda {
   readonly gpu: Gpu;
+  /** The driver's library, which whatever asks for `libcuda.so.1` later has to get. */
+  readonly driver: string;
   readonly libraries: CudaLibraries;
   /** For people, as a device's `details`. */
   readonly facts: Readonly<Record<string, string | number | boolean>>;
@@ -57,6 +59,10 @@ function driverVersion(system: CudaSystem): string | undefined {
   return /\b\d{3,}\.\d+(?:\.\d+)?\b/.exec(text)?.[0];
 }
 
+/** `580.142`, or what is known of a driver that does not tell. */
+const showDriver = (system: CudaSystem, { file, cuda }: WorkingDriver): string =>
+  driverVersion(system) ?? /libcuda\.so\.(\d{3,}\.[.\d]+)$/.exec(file)?.[1] ?? `for CUDA ${showCuda(cuda)}`;
+
 /** `NVIDIA H200, sm_90`, each kind once. */
 function showGpus(gpus: readonly Gpu[]): string {
   const kinds = new Set(gpus.map(({ name, capability }) => `${name}, sm_${capability}`));
@@ -65,9 +71,8 @@ function showGpus(gpus: readonly Gpu[]): string {
 
 /** The line of what is in order, and what the backend asks for. */
 function machineLine(system: CudaSystem, build: CudaBuild, driver: WorkingDriver): string {
-  const version = driverVersion(system) ?? `for CUDA ${showCuda(driver.cuda)}`;
   return (
-    `driver ${version} ok, ${showGpus(driver.gpus)}; ` +
+    `driver ${showDriver(system, driver)} ok, ${showGpus(driver.gpus)}; ` +
     `built for CUDA ${build.cuda}, cuDNN ${showCudnnVersion(build.cudnn)} or later`
   );
 }
@@ -131,12 +136,11 @@ function usableGpu(system: CudaSystem, build: CudaBuild, driver: WorkingDriver, 
     return refuse('NO_DEVICE', 'the driver has no GPU', [], noDeviceFixes(system));
   }
   if (driver.cuda < build.cuda * 1000) {
-    const version = driverVersion(system);
     return refuse(
       'DRIVER_TOO_OLD',
-      `the driver ${version === undefined ? '' : `${version} `}is for CUDA ${showCuda(driver.cuda)}, ` +
-        `${build.cuda} is needed: driver ${oldestDriver(build.cuda)} or later`,
-      [showGpus(driver.gpus)],
+      `the driver is for CUDA ${showCuda(driver.cuda)}, ${build.cuda} is needed: driver ` +
+        `${oldestDriver(build.cuda)} or later`,
+      [`driver ${showDriver(system, driver)}, ${showGpus(driver.gpus)}`],
       oldDriverFixes(system, build),
     );
   }
@@ -228,11 +232,12 @@ export function findCuda(
   const { folder, version } = search.found;
   return {
     gpu,
+    driver: driver.library,
     libraries: search.found,
     facts: {
       gpu: gpu.name,
       capability: `sm_${gpu.capability}`,
-      driver: driverVersion(system) ?? `for CUDA ${showCuda(driver.cuda)}`,
+      driver: showDriver(system, driver),
       cuda: showCuda(driver.cuda),
       cudnn: showCudnnVersion(version),
       folder,

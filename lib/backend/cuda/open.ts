@@ -59,7 +59,7 @@ export function openCuda(options: NativeOptions): NativeBackend {
   const found = findCuda(system, probe, cudaBuild, options.ordinal ?? 0, () => pluginPath('cuda'));
   const { paths, version, folder } = found.libraries;
   try {
-    const opened = addon.openCudnn(paths);
+    const opened = addon.openCudnn([found.driver, ...paths]);
     if (opened !== version) {
       throw new LoadError(
         `cuDNN ${showCudnnVersion(opened)} answers in this process in place of ${showCudnnVersion(version)} of ${folder}`,

@@ -23,10 +23,11 @@ export type DriverReport =
   | { readonly state: 'dead'; readonly words: string }
   /** `cuInit` failed. */
   | { readonly state: 'failed'; readonly cuda: number; readonly error: number; readonly name: string }
-  /** `cuda` is the newest CUDA that it runs: 13000 for 13.0. */
+  /** `cuda` is the newest CUDA that it runs: 13000 for 13.0; `file` is what `library` links to: libcuda.so.580.142. */
   | {
       readonly state: 'working';
       readonly library: string;
+      readonly file: string;
       readonly cuda: number;
       readonly gpus: readonly Gpu[];
     };
@@ -89,7 +90,8 @@ function driverReport(ended: EndedProgram): DriverReport {
   }
   if (!lines.some(({ done }) => done === true)) return { state: 'dead', words: deathOf(ended, lines) };
   const gpus = lines.flatMap(({ device }) => gpuOf(device) ?? []);
-  return { state: 'working', library: textIn(lines, 'library') ?? '', cuda, gpus };
+  const [library, file] = [textIn(lines, 'library') ?? '', textIn(lines, 'file') ?? ''];
+  return { state: 'working', library, file, cuda, gpus };
 }
 
 /** Asks through the program `path`, which may not be there: what it cannot start is `dead`. */
