@@ -1,5 +1,5 @@
-// The devices that tests run on: `reference` always, `cpu` where the native build is there. A skipped one is printed,
-// and REQUIRE_DEVICES=cpu makes it a failure.
+// The devices that tests run on: `reference` always; `cpu`, and `cudasim`, the CUDA backend simulated on the CPU, where
+// the native build is there. A skipped one is printed, and REQUIRE_DEVICES=cpu,cudasim makes it a failure.
 
 import type { Backend } from '../../lib/backend/backend.ts';
 import { openDevice } from '../../lib/backend/devices.ts';
@@ -10,24 +10,30 @@ const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) =>
 /** Whether REQUIRE_DEVICES names this device: what needs it may not be skipped. */
 export const isRequired = (name: string): boolean => required.includes(name);
 
-/** Backends by name, in the order reference, cpu. */
-function testDevices(): Map<string, Backend> {
-  const found = new Map<string, Backend>();
-  for (const name of ['reference', 'cpu']) {
-    try {
-      found.set(name, openDevice(name));
-    } catch (error) {
-      if (!(error instanceof LoadError) || isRequired(name)) throw error;
-      process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
-    }
+/** Opens a device, or prints why it is left out. */
+function tryDevice(name: string): Backend[] {
+  try {
+    return [openDevice(name)];
+  } catch (error) {
+    if (!(error instanceof LoadError) || isRequired(name.split(':')[0] as string)) throw error;
+    process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
+    return [];
   }
-  return found;
 }
 
-const opened = testDevices();
-
 /** The oracle. */
-export const reference: Backend = opened.get('reference') as Backend;
+export const reference: Backend = openDevice('reference');
 
 /** The devices compared with it: those that are there. */
-export const devices: readonly Backend[] = [...opened.values()].filter((backend) => backend !== reference);
+export const devices: readonly Backend[] = ['cpu', 'cudasim'].flatMap(tryDevice);
+
+/**
+ * The same for tests of single ops, which run on the simulation in all orders of threads: ascending, descending and
+ * shuffled. A kernel whose result depends on the order lacks a barrier.
+ */
+export const opDevices: readonly Backend[] = [
+  ...devices,
+  ...(devices.some(({ name }) => name.startsWith('cudasim')) ? ['cudasim:1', 'cudasim:2'] : []).flatMap(
+    tryDevice,
+  ),
+];

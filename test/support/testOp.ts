@@ -14,7 +14,7 @@ import { scope } from '../../lib/core/scope.ts';
 import { valueAndGrad } from '../../lib/core/tape.ts';
 import { type Tensor, tensor } from '../../lib/core/tensor.ts';
 import { allOps, type OpName, ops, type opTable } from '../../lib/ops/index.ts';
-import { devices, reference } from './devices.ts';
+import { opDevices as devices, reference } from './devices.ts';
 import { type Given, Random } from './random.ts';
 
 /** Attributes of an op, by its name. */

@@ -1,0 +1,318 @@
+// The plans of the simulation: plain loops on the host, queued on the stream like a library's kernels.
+// Operands of any type are read into f32, computed with, and rounded once.
+#include "plans.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "device.h"
+
+namespace dw::cuda {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats read(const void* from, int64_t count, DataType type) {
+  Floats values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); i++) {
+    switch (type) {
+      case DataType::f32:
+        values[i] = static_cast<const float*>(from)[i];
+        break;
+      case DataType::f16:
+        values[i] = __half2float(static_cast<const __half*>(from)[i]);
+        break;
+      case DataType::bf16:
+        values[i] = __bfloat162float(static_cast<const __nv_bfloat16*>(from)[i]);
+        break;
+    }
+  }
+  return values;
+}
+
+void write(void* to, const Floats& values, DataType type) {
+  for (size_t i = 0; i < values.size(); i++) {
+    switch (type) {
+      case DataType::f32:
+        static_cast<float*>(to)[i] = values[i];
+        break;
+      case DataType::f16:
+        static_cast<__half*>(to)[i] = __float2half_rn(values[i]);
+        break;
+      case DataType::bf16:
+        static_cast<__nv_bfloat16*>(to)[i] = __float2bfloat16_rn(values[i]);
+        break;
+    }
+  }
+}
+
+constexpr size_t kMostOperands = 9;  // of a convolution with everything before and after it
+
+// A plan whose work is a function of the addresses, done when the stream gets there.
+template <class Work>
+class HostPlan final : public Plan {
+ public:
+  HostPlan(size_t inputs, size_t outputs, Work work)
+      : inputs_(inputs), outputs_(outputs), work_(std::move(work)) {
+    description.library = "loops";
+    description.engine = "plain";
+  }
+  void run(Stream stream, const void* const* inputs, void* const* outputs, void*) override {
+    std::array<const void*, kMostOperands> from = {};
+    std::array<void*, kMostOperands> to = {};
+    std::copy_n(inputs, inputs_, from.begin());
+    std::copy_n(outputs, outputs_, to.begin());
+    const cudaError_t error = cudasimEnqueue(static_cast<cudaStream_t>(stream),
+                                             [from, to, work = work_] { work(from.data(), to.data()); });
+    if (error != cudaSuccess) throw PlanError(PlanError::Kind::failed, cudaGetErrorString(error));
+  }
+
+ private:
+  size_t inputs_, outputs_;
+  Work work_;
+};
+
+template <class Work>
+std::unique_ptr<Plan> makePlan(size_t inputs, size_t outputs, Work work) {
+  return std::make_unique<HostPlan<Work>>(inputs, outputs, std::move(work));
+}
+
+// Convolutions.
+
+int64_t imageSize(const ConvolutionProblem& p) { return p.n * p.h * p.w * p.c; }
+int64_t resultSize(const ConvolutionProblem& p) { return p.n * p.oh * p.ow * p.o; }
+int64_t filterSize(const ConvolutionProblem& p) { return p.o * p.kernelH * p.kernelW * (p.c / p.groups); }
+
+// Calls visit(x, w, y) with the positions of rows of products: for one pixel of y, one tap and one filter, x
+// and w run over the channels of the group.
+template <class Visit>
+void forEachRow(const ConvolutionProblem& p, const Visit& visit) {
+  const int64_t depth = p.c / p.groups, filters = p.o / p.groups;
+  for (int64_t n = 0; n < p.n; n++) {
+    for (int64_t i = 0; i < p.oh; i++) {
+      for (int64_t j = 0; j < p.ow; j++) {
+        const int64_t pixel = ((n * p.oh + i) * p.ow + j) * p.o;
+        for (int64_t kh = 0; kh < p.kernelH; kh++) {
+          const int64_t row = i * p.strideH - p.top + kh * p.dilationH;
+          if (row < 0 || row >= p.h) continue;
+          for (int64_t kw = 0; kw < p.kernelW; kw++) {
+            const int64_t column = j * p.strideW - p.left + kw * p.dilationW;
+            if (column < 0 || column >= p.w) continue;
+            const int64_t corner = ((n * p.h + row) * p.w + column) * p.c;
+            for (int64_t o = 0; o < p.o; o++)
+              visit(corner + o / filters * depth, ((o * p.kernelH + kh) * p.kernelW + kw) * depth, pixel + o);
+          }
+        }
+      }
+    }
+  }
+}
+
+Floats convolve(const ConvolutionProblem& p, const Floats& x, const Floats& w) {
+  const int64_t depth = p.c / p.groups;
+  Floats y(static_cast<size_t>(resultSize(p)));
+  forEachRow(p,
+             [&, from = x.data(), filter = w.data(), to = y.data()](int64_t xAt, int64_t wAt, int64_t yAt) {
+               float sum = 0;
+               for (int64_t d = 0; d < depth; d++) sum += from[xAt + d] * filter[wAt + d];
+               to[yAt] += sum;
+             });
+  return y;
+}
+
+Floats inputGradient(const ConvolutionProblem& p, const Floats& g, const Floats& w) {
+  const int64_t depth = p.c / p.groups;
+  Floats dx(static_cast<size_t>(imageSize(p)));
+  forEachRow(p,
+             [&, to = dx.data(), filter = w.data(), from = g.data()](int64_t xAt, int64_t wAt, int64_t yAt) {
+               const float gradient = from[yAt];
+               for (int64_t d = 0; d < depth; d++) to[xAt + d] += gradient * filter[wAt + d];
+             });
+  return dx;
+}
+
+Floats weightGradient(const ConvolutionProblem& p, const Floats& x, const Floats& g) {
+  const int64_t depth = p.c / p.groups;
+  Floats dw(static_cast<size_t>(filterSize(p)));
+  forEachRow(p,
+             [&, image = x.data(), to = dw.data(), from = g.data()](int64_t xAt, int64_t wAt, int64_t yAt) {
+               const float gradient = from[yAt];
+               for (int64_t d = 0; d < depth; d++) to[wAt + d] += gradient * image[xAt + d];
+             });
+  return dw;
+}
+
+// relu?(x*scale + shift), as a tensor of the problem's type would hold it.
+Floats affine(const ConvolutionProblem& p, const void* x, const void* scale, const void* shift) {
+  Floats values = read(x, imageSize(p), p.type);
+  const auto *factor = static_cast<const float*>(scale), *offset = static_cast<const float*>(shift);
+  const size_t c = static_cast<size_t>(p.c);
+  for (size_t i = 0; i < values.size(); i++) {
+    const float a = values[i] * factor[i % c] + offset[i % c];
+    values[i] = p.relu && a < 0 ? 0 : a;
+  }
+  return values;
+}
+
+// g*p + y*q + r
+Floats affine2(const ConvolutionProblem& problem, const void* const* operands) {
+  Floats g = read(operands[0], resultSize(problem), problem.type);
+  const Floats y = read(operands[1], resultSize(problem), problem.type);
+  const auto *p = static_cast<const float*>(operands[2]), *q = static_cast<const float*>(operands[3]),
+             *r = static_cast<const float*>(operands[4]);
+  const size_t o = static_cast<size_t>(problem.o);
+  for (size_t i = 0; i < g.size(); i++) g[i] = g[i] * p[i % o] + y[i] * q[i % o] + r[i % o];
+  return g;
+}
+
+// Sums of a and of a*b over rows of c.
+void writeSums(const Floats& a, const Floats& b, int64_t c, void* first, void* second) {
+  std::vector<double> sums(static_cast<size_t>(c)), products(static_cast<size_t>(c));
+  for (size_t i = 0; i < a.size(); i++) {
+    sums[i % sums.size()] += a[i];
+    products[i % sums.size()] += static_cast<double>(a[i]) * b[i];
+  }
+  std::copy(sums.begin(), sums.end(), static_cast<float*>(first));
+  std::copy(products.begin(), products.end(), static_cast<float*>(second));
+}
+
+void runForward(const ConvolutionProblem& p, const void* const* in, void* const* out) {
+  const bool onLoad = p.fusion == Fusion::affineRelu || p.fusion == Fusion::affineReluSums;
+  const Floats x = onLoad ? affine(p, in[0], in[1], in[2]) : read(in[0], imageSize(p), p.type);
+  Floats y = convolve(p, x, read(in[onLoad ? 3 : 1], filterSize(p), p.type));
+  if (p.fusion == Fusion::sums || p.fusion == Fusion::affineReluSums) writeSums(y, y, p.o, out[1], out[2]);
+  if (p.fusion == Fusion::bias) {
+    const auto* bias = static_cast<const float*>(in[2]);
+    const Floats residual = p.residual ? read(in[3], resultSize(p), p.type) : Floats();
+    for (size_t i = 0; i < y.size(); i++) {
+      y[i] += bias[i % static_cast<size_t>(p.o)] + (p.residual ? residual[i] : 0);
+      if (p.relu && y[i] < 0) y[i] = 0;
+    }
+  }
+  write(out[0], y, p.result);
+}
+
+void runInputGrad(const ConvolutionProblem& p, const void* const* in, void* const* out) {
+  const bool onLoad = p.fusion == Fusion::affine2 || p.fusion == Fusion::affine2Mask;
+  const Floats g = onLoad ? affine2(p, in) : read(in[0], resultSize(p), p.type);
+  const int w = onLoad ? 5 : 1;
+  Floats dx = inputGradient(p, g, read(in[w], filterSize(p), p.type));
+  if (p.fusion == Fusion::mask || p.fusion == Fusion::affine2Mask) {
+    const Floats x = read(in[w + 1], imageSize(p), p.type);
+    const auto *scale = static_cast<const float*>(in[w + 2]), *shift = static_cast<const float*>(in[w + 3]);
+    const size_t c = static_cast<size_t>(p.c);
+    for (size_t i = 0; i < dx.size(); i++)
+      if (!(x[i] * scale[i % c] + shift[i % c] > 0)) dx[i] = 0;
+    writeSums(dx, x, p.c, out[1], out[2]);
+  }
+  write(out[0], dx, p.result);
+}
+
+void runWeightGrad(const ConvolutionProblem& p, const void* const* in, void* const* out) {
+  const bool onLoad = p.fusion == Fusion::affineRelu;
+  const Floats x = onLoad ? affine(p, in[0], in[1], in[2]) : read(in[0], imageSize(p), p.type);
+  const Floats g =
+      p.fusion == Fusion::affine2 ? affine2(p, in + 1) : read(in[onLoad ? 3 : 1], resultSize(p), p.type);
+  write(out[0], weightGradient(p, x, g), p.result);
+}
+
+// Products of matrices.
+
+void runProduct(const MatrixProblem& p, const void* const* in, void* const* out) {
+  const Floats a = read(in[0], p.m * p.k, p.type), b = read(in[1], p.k * p.n, p.type);
+  const auto at = [](const Floats& matrix, int64_t row, int64_t column, int64_t rows, int64_t columns,
+                     bool transposed) {
+    return matrix[static_cast<size_t>(transposed ? column * rows + row : row * columns + column)];
+  };
+  Floats c(static_cast<size_t>(p.m * p.n));
+  for (int64_t i = 0; i < p.m; i++) {
+    for (int64_t j = 0; j < p.n; j++) {
+      float sum = p.bias ? static_cast<const float*>(in[2])[j] : 0;
+      for (int64_t k = 0; k < p.k; k++)
+        sum += at(a, i, k, p.m, p.k, p.transposeA) * at(b, k, j, p.k, p.n, p.transposeB);
+      c[static_cast<size_t>(i * p.n + j)] = p.relu && sum < 0 ? 0 : sum;
+    }
+  }
+  write(out[0], c, p.result);
+}
+
+class Loops final : public Plans {
+ public:
+  // What cuDNN does on no device is not done here either: fusions around grouped convolutions.
+  std::string unsupported(const ConvolutionProblem& problem) override {
+    if (problem.fusion != Fusion::none && problem.groups > 1)
+      return "loops: grouped convolutions are not fused";
+    return "";
+  }
+  std::string unsupported(const MatrixProblem&) override { return ""; }
+  // The backend has kernels of its own for these.
+  std::string unsupported(const NormalizationProblem&) override { return "loops: no normalization"; }
+  std::string unsupported(const PoolingProblem&) override { return "loops: no pooling"; }
+
+  std::unique_ptr<Plan> plan(const ConvolutionProblem& problem) override {
+    refuse(unsupported(problem));
+    return makePlan(inputsOf(problem), outputsOf(problem),
+                    [problem](const void* const* in, void* const* out) {
+                      if (problem.direction == Direction::forward) runForward(problem, in, out);
+                      if (problem.direction == Direction::inputGrad) runInputGrad(problem, in, out);
+                      if (problem.direction == Direction::weightGrad) runWeightGrad(problem, in, out);
+                    });
+  }
+  std::unique_ptr<Plan> plan(const MatrixProblem& problem) override {
+    return makePlan(problem.bias ? 3 : 2, 1,
+                    [problem](const void* const* in, void* const* out) { runProduct(problem, in, out); });
+  }
+  std::unique_ptr<Plan> plan(const NormalizationProblem& problem) override {
+    refuse(unsupported(problem));
+    return nullptr;
+  }
+  std::unique_ptr<Plan> plan(const PoolingProblem& problem) override {
+    refuse(unsupported(problem));
+    return nullptr;
+  }
+
+ private:
+  static void refuse(const std::string& reason) {
+    if (!reason.empty()) throw PlanError(PlanError::Kind::unsupported, reason);
+  }
+
+  static size_t inputsOf(const ConvolutionProblem& problem) {
+    switch (problem.fusion) {
+      case Fusion::affineRelu:
+      case Fusion::affineReluSums:
+        return 4;
+      case Fusion::bias:
+        return problem.residual ? 4 : 3;
+      case Fusion::affine2:
+        return 6;
+      case Fusion::mask:
+        return 5;
+      case Fusion::affine2Mask:
+        return 9;
+      default:
+        return 2;
+    }
+  }
+  static size_t outputsOf(const ConvolutionProblem& problem) {
+    switch (problem.fusion) {
+      case Fusion::sums:
+      case Fusion::affineReluSums:
+      case Fusion::mask:
+      case Fusion::affine2Mask:
+        return 3;
+      default:
+        return 1;
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Plans> openPlans(const dw_device&, const dw_options&) { return std::make_unique<Loops>(); }
+
+}  // namespace dw::cuda

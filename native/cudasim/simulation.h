@@ -1,0 +1,20 @@
+// What tests can do to the simulation beside what CUDA's runtime does.
+#ifndef DEPTHWISE_CUDASIM_SIMULATION_H
+#define DEPTHWISE_CUDASIM_SIMULATION_H
+
+#include <cuda_runtime.h>
+
+namespace cudasim {
+
+// The next kernel that runs fails with this error, and every call after it, as when a device is lost.
+void failNext(cudaError_t error);
+// Bytes of device memory, of all devices together.
+void limitMemory(uint64_t bytes);
+// What went wrong in the last kernel; "" if nothing.
+const char* message();
+// Everything works again.
+void reset();
+
+}  // namespace cudasim
+
+#endif
