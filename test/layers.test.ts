@@ -16,6 +16,7 @@ const order = [
   'data',
   'optim',
   'nn',
+  'cudnn', // the entry depthwise/cudnn: nothing imports it
   'ops',
   'core',
   'backend',
@@ -35,6 +36,9 @@ const forbidden = [
   ['interop', 'nn'],
   ['data', 'ops'],
   ['data', 'nn'],
+  ['train', 'cudnn'],
+  ['classify', 'cudnn'],
+  ['nn', 'cudnn'],
 ] as const;
 
 const files = (folder: string): string[] =>

@@ -194,7 +194,7 @@ function translated<T>(call: () => T): T {
 }
 
 /** A native error as the class that its code stands for; any other error as it is. */
-function toTypedError(error: unknown): unknown {
+export function toTypedError(error: unknown): unknown {
   if (error instanceof DepthwiseError || !(error instanceof Error) || !('code' in error)) return error;
   const { code, message } = error;
   switch (code) {
