@@ -263,42 +263,6 @@ KernelPointer prepareWeightGrad(dw_device& device, const Node& node) {
   return weightGradKernel(device, readWeightGrad(node));
 }
 
-// The gradients of a convolution whose result's gradient is g*p + y*q + r, where that is taken on load: by
-// our own products. Elsewhere programs take it in a pass of its own.
-void expectOnLoad(const Node& node, const Convolution& conv, uint32_t y) {
-  for (uint32_t i = y + 1; i < y + 4; i++) node.expectShape(node.input(i), {conv.o});
-  if (!conv.pointwise())
-    node.unsupported("only pointwise convolutions at stride 1 transform a gradient on load");
-}
-
-Convolution readInputGradAffine2(const Node& node) {
-  node.expect(6, 1, kAttributes + 2);
-  const Convolution conv = readConvolution(node, node.output(0), node.input(5), node.input(0));
-  node.expectSameShape(node.input(1), node.input(0));
-  expectOnLoad(node, conv, 1);
-  return conv;
-}
-
-Convolution readWeightGradAffine2(const Node& node) {
-  node.expect(6, 1, kAttributes + 2);
-  const Convolution conv = readConvolution(node, node.input(0), node.output(0), node.input(1));
-  node.expectSameShape(node.input(2), node.input(1));
-  expectOnLoad(node, conv, 2);
-  return conv;
-}
-
-KernelPointer prepareInputGradAffine2(dw_device& device, const Node& node) {
-  const Convolution conv = readInputGradAffine2(node);
-  if (conv.empty() || conv.o == 0) return inputGradKernel(device, conv);
-  return preparePointwiseInputGrad(device, conv, true);
-}
-
-KernelPointer prepareWeightGradAffine2(dw_device& device, const Node& node) {
-  const Convolution conv = readWeightGradAffine2(node);
-  if (conv.empty() || conv.c == 0) return weightGradKernel(device, conv);
-  return preparePointwiseWeightGrad(device, conv, true);
-}
-
 // A convolution, and the sums of its output right after it.
 class WithSums final : public dw_kernel {
  public:
@@ -350,12 +314,6 @@ KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
 
 extern const Op op_conv2dSums;
 const Op op_conv2dSums = {[](const Node& node) { readForwardSums(node); }, prepareForwardSums};
-
-extern const Op op_conv2dInputGradAffine2, op_conv2dWeightGradAffine2;
-const Op op_conv2dInputGradAffine2 = {[](const Node& node) { readInputGradAffine2(node); },
-                                      prepareInputGradAffine2};
-const Op op_conv2dWeightGradAffine2 = {[](const Node& node) { readWeightGradAffine2(node); },
-                                       prepareWeightGradAffine2};
 
 extern const Op op_conv2d, op_conv2dInputGrad, op_conv2dWeightGrad;
 

@@ -47,22 +47,15 @@ struct Panels {
   }
 };
 
-// Of inputs y, p, q, r from number `first` on.
-LeftTransform transformOf(const Launch& launch, int first) {
-  return {launch.in(first), launch.in(first + 1), launch.in(first + 2), launch.in(first + 3)};
-}
-
-// [rows, panels.n] = input 0 times the panels of input 1; with `affine2`, inputs 1 to 4 transform input 0 and
-// the panels are of input 5.
+// [rows, panels.n] = input 0 times the panels of input 1.
 class RowsKernel final : public dw_kernel {
  public:
-  RowsKernel(const dw_device& device, int64_t rows, const Panels& panels, const PointwiseEpilogue& epilogue,
-             bool affine2 = false)
-      : kernels_(*device.kernels), rows_(rows), panels_(panels), epilogue_(epilogue), affine2_(affine2) {
+  RowsKernel(const dw_device& device, int64_t rows, const Panels& panels, const PointwiseEpilogue& epilogue)
+      : kernels_(*device.kernels), rows_(rows), panels_(panels), epilogue_(epilogue) {
     const int64_t count = panelsOf(kernels_, panels.n);
     rowParts_ = powerOfTwoUpTo(std::clamp<int64_t>(rows / kFewRows, 1, kMostRowParts));
     columnParts_ = std::clamp<int64_t>(kTasks / rowParts_, 1, std::max<int64_t>(1, count / kFewPanels));
-    copies_ = affine2 || panels.k * static_cast<int64_t>(sizeof(float)) % kConflictBytes == 0;
+    copies_ = panels.k * static_cast<int64_t>(sizeof(float)) % kConflictBytes == 0;
     stream_ = rows * panels.n * static_cast<int64_t>(sizeof(float)) > kStreamBytes && panels.n % 16 == 0;
     WorkspaceLayout layout;
     if (!epilogue.packed) packed_ = layout.place(panels.bytes(kernels_));
@@ -78,7 +71,7 @@ class RowsKernel final : public dw_kernel {
   void run(const Launch& launch) override {
     char* base = static_cast<char*>(launch.workspace);
     RowsProduct whole = {};
-    const float* w = launch.in(affine2_ ? 5 : 1);
+    const float* w = launch.in(1);
     whole.panels = w;
     if (!epilogue_.packed) {
       float* packed = reinterpret_cast<float*>(base + packed_);
@@ -92,7 +85,6 @@ class RowsKernel final : public dw_kernel {
     whole.stream = stream_ && aligned(launch.out(0));
     int input = 2;
     if (epilogue_.bias) whole.bias = launch.in(input++);
-    const LeftTransform transform = affine2_ ? transformOf(launch, 1) : LeftTransform();
     const float* residual = epilogue_.residual ? launch.in(input) : nullptr;
     double* sums = reinterpret_cast<double*>(base + sums_);
     const int64_t panels = panelsOf(kernels_, panels_.n);
@@ -103,8 +95,6 @@ class RowsKernel final : public dw_kernel {
       product.rows = rows_ * (part + 1) / rowParts_ - begin;
       product.x = launch.in(0) + begin * panels_.k;
       product.y = launch.out(0) + begin * panels_.n;
-      product.transform = transform;
-      if (affine2_) product.transform.other += begin * panels_.k;
       if (residual) product.residual = residual + begin * panels_.n;
       product.firstPanel = panels * columns / columnParts_;
       product.lastPanel = panels * (columns + 1) / columnParts_;
@@ -129,18 +119,16 @@ class RowsKernel final : public dw_kernel {
   int64_t rows_;
   Panels panels_;
   PointwiseEpilogue epilogue_;
-  bool affine2_;
   int64_t rowParts_, columnParts_;
   bool copies_, stream_;
   size_t packed_ = 0, scratch_ = 0, scratchBytes_ = 0, sums_ = 0;
 };
 
-// dw [o, c]: inputs x, g, and what transforms g. A task computes some rows of it, or all of them from some of
-// the pixels.
+// dw [o, c]: inputs x, g. A task computes some rows of it, or all of them from some of the pixels.
 class WeightGradKernel final : public dw_kernel {
  public:
-  WeightGradKernel(const dw_device& device, const Convolution& conv, bool affine2)
-      : kernels_(*device.kernels), pixels_(conv.pixels()), o_(conv.o), c_(conv.c), affine2_(affine2) {
+  WeightGradKernel(const dw_device& device, const Convolution& conv)
+      : kernels_(*device.kernels), pixels_(conv.pixels()), o_(conv.o), c_(conv.c) {
     const int64_t heights = (o_ + kernels_.tileRows - 1) / kernels_.tileRows;
     if (o_ * c_ <= kSmallResult)
       pixelParts_ = std::clamp<int64_t>(pixels_ / (4 * productDepth(o_, c_)), 1, kPixelParts);
@@ -157,15 +145,12 @@ class WeightGradKernel final : public dw_kernel {
   void run(const Launch& launch) override {
     char* base = static_cast<char*>(launch.workspace);
     float* partials = reinterpret_cast<float*>(base + partials_);
-    const LeftTransform transform = affine2_ ? transformOf(launch, 2) : LeftTransform();
     tasksFor(rowParts_ * pixelParts_, o_ * c_ * pixels_, [&](int64_t task) {
       const int64_t part = task / rowParts_, rows = task % rowParts_;
       const int64_t begin = pixels_ * part / pixelParts_;
       ColumnsProduct product = {};
       product.x = launch.in(0) + begin * c_;
       product.g = launch.in(1) + begin * o_;
-      product.transform = transform;
-      if (affine2_) product.transform.other += begin * o_;
       product.pixels = pixels_ * (part + 1) / pixelParts_ - begin;
       product.o = o_, product.c = c_;
       product.first = o_ * rows / rowParts_;
@@ -188,7 +173,6 @@ class WeightGradKernel final : public dw_kernel {
  private:
   const Kernels& kernels_;
   int64_t pixels_, o_, c_;
-  bool affine2_;
   int64_t rowParts_ = 1, pixelParts_ = 1;
   size_t partials_ = 0, scratch_ = 0, scratchBytes_ = 0;
 };
@@ -200,13 +184,12 @@ KernelPointer preparePointwise(dw_device& device, const Convolution& conv,
   return std::make_unique<RowsKernel>(device, conv.pixels(), Panels::forward(conv), epilogue);
 }
 
-KernelPointer preparePointwiseInputGrad(dw_device& device, const Convolution& conv, bool affine2) {
-  return std::make_unique<RowsKernel>(device, conv.pixels(), Panels::inputGrad(conv), PointwiseEpilogue(),
-                                      affine2);
+KernelPointer preparePointwiseInputGrad(dw_device& device, const Convolution& conv) {
+  return std::make_unique<RowsKernel>(device, conv.pixels(), Panels::inputGrad(conv), PointwiseEpilogue());
 }
 
-KernelPointer preparePointwiseWeightGrad(dw_device& device, const Convolution& conv, bool affine2) {
-  return std::make_unique<WeightGradKernel>(device, conv, affine2);
+KernelPointer preparePointwiseWeightGrad(dw_device& device, const Convolution& conv) {
+  return std::make_unique<WeightGradKernel>(device, conv);
 }
 
 // As many bytes for every instruction set, so that a node can be checked without one.

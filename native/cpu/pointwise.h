@@ -25,10 +25,10 @@ struct PointwiseEpilogue {
 };
 
 KernelPointer preparePointwise(dw_device& device, const Convolution& conv, const PointwiseEpilogue& epilogue);
-// Inputs g, w; with `affine2` g, y, p, q, r, w, and g*p + y*q + r in place of g.
-KernelPointer preparePointwiseInputGrad(dw_device& device, const Convolution& conv, bool affine2 = false);
-// Inputs x, g; with `affine2` x, g, y, p, q, r.
-KernelPointer preparePointwiseWeightGrad(dw_device& device, const Convolution& conv, bool affine2 = false);
+// Inputs g, w.
+KernelPointer preparePointwiseInputGrad(dw_device& device, const Convolution& conv);
+// Inputs x, g.
+KernelPointer preparePointwiseWeightGrad(dw_device& device, const Convolution& conv);
 
 // Bytes of packed filters, and a kernel that packs them: input w.
 size_t packedPointwiseBytes(const Convolution& conv);

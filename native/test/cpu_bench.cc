@@ -186,15 +186,16 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     const dw_aval x = shape({n, size, size, c}), v = shape({c}), w = shape({c, 3, 3, 1});
     const std::vector<double> attributes = {1, 1, 1, 1, 1, 1, 1, 1, static_cast<double>(c), 1};
     if (affine)
-      list.push_back(
-          {"depthwiseAffine", affine, x, {DW_OP_depthwiseAffine, {x, v, v, w}, {x}, attributes}});
+      list.push_back({"depthwiseAffine", affine, x, {DW_OP_depthwiseAffine, {x, v, v, w}, {x}, attributes}});
     if (relu) list.push_back({"depthwiseRelu", relu, x, {DW_OP_depthwiseRelu, {x, w}, {x}, attributes}});
     if (affineGrad)
-      list.push_back({"depthwiseAffineGrad", affineGrad, x,
+      list.push_back({"depthwiseAffineGrad",
+                      affineGrad,
+                      x,
                       {DW_OP_depthwiseAffineGrad, {x, x, v, v, w}, {x, w, v, v}, attributes}});
     if (reluGrad)
-      list.push_back({"depthwiseReluGrad", reluGrad, x,
-                      {DW_OP_depthwiseReluGrad, {x, x, w, x}, {x, w}, attributes}});
+      list.push_back(
+          {"depthwiseReluGrad", reluGrad, x, {DW_OP_depthwiseReluGrad, {x, x, w, x}, {x, w}, attributes}});
   };
   const auto pooling = [&](int64_t size, int64_t c) {
     const int64_t half = (size + 1) / 2;
@@ -215,6 +216,29 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     if (affine2)
       list.push_back({"channelAffine2", affine2, x, {DW_OP_channelAffine2, {x, x, v, v, v}, {x}, {}}});
   };
+  // A pointwise convolution with sums, and its gradients.
+  const auto pointwise = [&](int64_t size, int64_t c, int64_t o, int times) {
+    const dw_aval x = shape({n, size, size, c}), y = shape({n, size, size, o}), v = shape({o});
+    const dw_aval w = shape({o, 1, 1, c});
+    const std::vector<double> window = {1, 1, 0, 0, 0, 0, 1, 1, 1};
+    const double side = static_cast<double>(size);
+    std::vector<double> input = window, weight = window;
+    input.insert(input.end(), {side, side});
+    weight.insert(weight.end(), {1, 1});
+    list.push_back({"conv2dSums", times, y, {DW_OP_conv2dSums, {x, w}, {y, v, v}, window}});
+    list.push_back({"conv2dInputGrad", times, y, {DW_OP_conv2dInputGrad, {y, w}, {x}, input}});
+    list.push_back({"conv2dWeightGrad", times, y, {DW_OP_conv2dWeightGrad, {x, y}, {w}, weight}});
+  };
+  pointwise(147, 64, 128, 1);
+  pointwise(147, 128, 128, 1);
+  pointwise(74, 128, 256, 1);
+  pointwise(74, 256, 256, 1);
+  pointwise(37, 256, 728, 1);
+  pointwise(37, 728, 728, 1);
+  pointwise(19, 728, 728, 25);
+  pointwise(19, 728, 1024, 1);
+  pointwise(10, 1024, 1536, 1);
+  pointwise(10, 1536, 2048, 1);
   depthwise(147, 128, 1, 0, 1, 0);
   depthwise(74, 128, 0, 1, 0, 1);
   depthwise(74, 256, 1, 0, 1, 0);
@@ -240,7 +264,7 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
   channel(74, 128, 0, 1, 0);
   channel(37, 256, 0, 1, 0);
   channel(19, 728, 8, 8, 24);
-  std::printf("%-20s %-20s %7s %7s\n", "", "", "ms", "GB/s");
+  std::printf("%-24s %-20s %7s %7s\n", "", "", "ms", "GB/s");
   double total = 0;
   for (const Timed& t : list) {
     if (!std::strstr(t.name, part)) continue;
@@ -251,10 +275,10 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     total += seconds * t.times;
     std::string of;
     for (int32_t i = 0; i < t.of.rank; i++) of += (i > 0 ? "x" : "") + std::to_string(t.of.dims[i]);
-    std::printf("%-20s %-20s %7.2f %7.1f   x%d\n", t.name, of.c_str(), seconds * 1e3,
+    std::printf("%-24s %-20s %7.2f %7.1f   x%d\n", t.name, of.c_str(), seconds * 1e3,
                 static_cast<double>(moved) / seconds / 1e9, t.times);
   }
-  std::printf("%-41s %7.2f\n", "all", total * 1e3);
+  std::printf("%-45s %7.2f\n", "all", total * 1e3);
 }
 
 }  // namespace

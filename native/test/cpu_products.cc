@@ -111,32 +111,6 @@ void check(plugin::Plugin& plugin, int64_t h, int64_t w, int64_t c, int64_t o) {
   expectNear(inputGrad[0], dx.value, dx.magnitude, of + ": dx");
   const auto weightGrad = run(plugin, {DW_OP_conv2dWeightGrad, {image, result}, {filters}, weight}, {&x, &g});
   expectNear(weightGrad[0], dw.value, dw.magnitude, of + ": dw");
-
-  // The gradient of a normalization on load.
-  const Values p = uniformValues(o), q = uniformValues(o), r = uniformValues(o),
-               other = uniformValues(pixels * o);
-  Product dx2(pixels * c), dw2(o * c);
-  for (int64_t at = 0; at < pixels; at++)
-    for (int64_t j = 0; j < o; j++) {
-      const size_t gi = static_cast<size_t>(at * o + j), ji = static_cast<size_t>(j);
-      const double terms[] = {double(g[gi]) * p[ji], double(other[gi]) * q[ji], r[ji]};
-      const double gj = terms[0] + terms[1] + terms[2];
-      const double size = std::abs(terms[0]) + std::abs(terms[1]) + std::abs(terms[2]);
-      for (int64_t i = 0; i < c; i++) {
-        const double wi = f[static_cast<size_t>(j * c + i)], xi = x[static_cast<size_t>(at * c + i)];
-        dx2.add(at * c + i, gj * wi, size * std::abs(wi));
-        dw2.add(j * c + i, gj * xi, size * std::abs(xi));
-      }
-    }
-  const dw_aval v = shape({o});
-  const auto inputGrad2 =
-      run(plugin, {DW_OP_conv2dInputGradAffine2, {result, result, v, v, v, filters}, {image}, input},
-          {&g, &other, &p, &q, &r, &f});
-  expectNear(inputGrad2[0], dx2.value, dx2.magnitude, of + ": dx on load");
-  const auto weightGrad2 =
-      run(plugin, {DW_OP_conv2dWeightGradAffine2, {image, result, result, v, v, v}, {filters}, weight},
-          {&x, &g, &other, &p, &q, &r});
-  expectNear(weightGrad2[0], dw2.value, dw2.magnitude, of + ": dw on load");
 }
 
 }  // namespace

@@ -42,12 +42,6 @@ constexpr int64_t kDepthwiseSums = 11;
 // zeros, then [11] constants for each of these blocks, then [11] sums for each.
 constexpr int64_t kDepthwiseBlock = 128;
 
-// What a left matrix passes before a product: p*x + q*other + r by column, other as large as x; nothing where
-// other is NULL.
-struct LeftTransform {
-  const float *other, *p, *q, *r;
-};
-
 // y [rows][n] = x [rows][k] times panels [..][k][tileColumns], the columns of the right matrix, tileColumns
 // at a time and zeros beyond the last. Then + bias [n], + residual [rows][n] and ReLU, where wanted.
 struct RowsProduct {
@@ -56,9 +50,8 @@ struct RowsProduct {
   int64_t rows, k, n;
   int64_t stride;                 // from row to row of x
   int64_t firstPanel, lastPanel;  // the columns to compute
-  bool copies;  // rows of x go through scratch first: transformed, or in cache sets of their own
-  LeftTransform transform;
-  float* scratch;  // [tileRows][k + 16]
+  bool copies;                    // rows of x go through scratch: to cache sets of their own
+  float* scratch;                 // [tileRows][k + 16]
   const float *bias, *residual;
   bool relu;
   bool stream;             // past the caches; y is aligned and n a multiple of 16
@@ -70,8 +63,7 @@ struct ColumnsProduct {
   const float *g, *x;
   float* result;
   int64_t pixels, o, first, count, c;
-  LeftTransform transform;  // of g
-  float* scratch;           // columnsScratch(o, count, c) floats
+  float* scratch;  // columnsScratch(o, count, c) floats
 };
 // Pixels that are packed at a time, for a result [o, c]. Measured on Zen 4: small results are bound by
 // memory, and want their panels in the first-level cache; large ones want few passes over the result.

@@ -163,19 +163,6 @@ using EveryHeight = RowsFunctions<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>
 using EveryHeight = RowsFunctions<1, 2, 3, 4, 5, 6>;
 #endif
 
-// p*x + q*other + r
-struct AffineOfTwo {
-  const float *x, *other, *p, *q, *r;
-  float* to;
-
-  template <int W>
-  void run(int64_t j) const {
-    using L = Lanes<W>;
-    L::store(to + j,
-             L::load(x + j) * L::load(p + j) + (L::load(other + j) * L::load(q + j) + L::load(r + j)));
-  }
-};
-
 struct CopyValues {
   const float* x;
   float* to;
@@ -186,29 +173,21 @@ struct CopyValues {
   }
 };
 
-// `count` values of a row of a left matrix, copied or transformed.
-inline void takeRow(const LeftTransform& t, const float* x, int64_t at, int64_t column, int64_t count,
-                    float* to) {
-  if (!t.other) return overVectors(count, CopyValues{x + at, to});
-  overVectors(count, AffineOfTwo{x + at, t.other + at, t.p + column, t.q + column, t.r + column, to});
-}
-
 // Columns [column, column + rows) of some pixels of g. Where a row goes on, whole vectors are taken: what is
 // beyond the tile is never read.
 inline void packLeft(const ColumnsProduct& o, int64_t pixel, int64_t count, int64_t column, int64_t rows,
                      float* to) {
   const int64_t taken = column + kPackedRows <= o.o ? kPackedRows : rows;
-  if (taken == kPackedRows && !o.transform.other) {
-    const float* from = o.g + pixel * o.o + column;
-    for (int64_t k = 0; k < count; k++) {
-#pragma GCC unroll 2
-      for (int j = 0; j < kPackedRows; j += kWidth)
-        Vector::store(to + k * kPackedRows + j, Vector::load(from + k * o.o + j));
-    }
+  const float* from = o.g + pixel * o.o + column;
+  if (taken < kPackedRows) {
+    for (int64_t k = 0; k < count; k++) overVectors(taken, CopyValues{from + k * o.o, to + k * kPackedRows});
     return;
   }
-  for (int64_t k = 0; k < count; k++)
-    takeRow(o.transform, o.g, (pixel + k) * o.o + column, column, taken, to + k * kPackedRows);
+  for (int64_t k = 0; k < count; k++) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kPackedRows; j += kWidth)
+      Vector::store(to + k * kPackedRows + j, Vector::load(from + k * o.o + j));
+  }
 }
 
 inline void packRight(const ColumnsProduct& o, int64_t pixel, int64_t count, int64_t column, float* to) {
@@ -306,7 +285,7 @@ void rowsProduct(const RowsProduct& o) {
     int64_t stride = o.stride, lines = (following * o.stride / kWidth + panels - 1) / panels;
     if (o.copies) {
       for (int64_t i = 0; i < end - row; i++)
-        takeRow(o.transform, o.x, (row + i) * o.stride, 0, o.k, o.scratch + i * copied);
+        overVectors(o.k, CopyValues{x + i * o.stride, o.scratch + i * copied});
       x = o.scratch, stride = copied;
     }
     EveryHeight::of[end - row - 1](o, row, x, stride, ahead, lines);
