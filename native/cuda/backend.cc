@@ -182,6 +182,7 @@ class Graph final : public dw_kernel {
   ~Graph() override { cudaGraphExecDestroy(executable_); }
   void run(const Launch& launch) override {
     check(cudaGraphLaunch(executable_, launch.stream()), "cudaGraphLaunch");
+    launch.device.graphLaunches++;
   }
 
  private:

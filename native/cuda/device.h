@@ -30,7 +30,8 @@ struct dw_device {
   int ordinal;
   bool deterministic;
   bool allowTf32;
-  bool graphs;  // whether programs are captured
+  bool graphs;                // whether programs are captured
+  uint64_t graphLaunches = 0;  // on the stream's thread
   cudaDeviceProp properties;
   int multiprocessors;
 

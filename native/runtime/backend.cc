@@ -130,4 +130,15 @@ void BackendDevice::launch(dw_kernel* kernel, const void* const* inputs, void* c
   check(api_.launch(device_, kernel, inputs, outputs, workspace, &error), error, "launch");
 }
 
+bool BackendDevice::beginRecording() {
+  EmptyError error;
+  return api_.capture_begin(device_, &error) == DW_OK;
+}
+
+dw_kernel* BackendDevice::endRecording() {
+  dw_kernel* recorded = nullptr;
+  EmptyError error;
+  return api_.capture_end(device_, &recorded, &error) == DW_OK ? recorded : nullptr;
+}
+
 }  // namespace dw

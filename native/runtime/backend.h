@@ -37,6 +37,14 @@ class BackendDevice {
   void launch(dw_kernel* kernel, const void* const* inputs, void* const* outputs, void* workspace);
   void destroy(dw_kernel* kernel) { api_.destroy(device_, kernel); }
 
+  // Whether launches between the two calls that follow can be recorded as one kernel, which is launched
+  // without operands.
+  bool records() const { return api_.capture_begin != nullptr && api_.capture_end != nullptr; }
+  // False, or null, where the backend cannot record what it is asked to: for all that, launching goes on
+  // working.
+  bool beginRecording();
+  dw_kernel* endRecording();
+
  private:
   const dw_backend& api_;
   dw_device* device_ = nullptr;

@@ -9,6 +9,7 @@
 
 #include "allocator.h"
 #include "kernel_cache.h"
+#include "recording.h"
 #include "stream.h"
 
 namespace dw {
@@ -16,8 +17,8 @@ namespace dw {
 // No tensor, arena or buffer is larger: 128 TiB, what an x86-64 process can address.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
-// A reference-counted block of device memory as JavaScript knows it. `references`, `stamp` and `whole` belong to
-// the queueing thread, the failure to the stream thread.
+// A reference-counted block of device memory as JavaScript knows it. `references`, `stamp` and `whole` belong
+// to the queueing thread, the failure to the stream thread.
 struct Buffer {
   Allocator::Block* block = nullptr;
   void* pointer = nullptr;
@@ -28,7 +29,8 @@ struct Buffer {
   std::shared_ptr<Buffer> whole;
   uint64_t wholeHandle = 0;
 
-  // Set where the run that should have filled this buffer, or a part of it, failed or was skipped: it holds no result.
+  // Set where the run that should have filled this buffer, or a part of it, failed or was skipped: it holds
+  // no result.
   const SharedFailure& failure() const { return whole != nullptr ? whole->failure_ : failure_; }
   void spoil(SharedFailure failure) { (whole != nullptr ? whole->failure_ : failure_) = std::move(failure); }
   // All of it has been written. A part does not make the rest a result.
@@ -91,13 +93,17 @@ class PreparedProgram {
   const ProgramCode& code() const { return code_; }
   Allocator::Block* arena() const { return arena_; }
 
-  // On the stream thread. `buffers` are the inputs, then the outputs, checked for size. `times`, if given, gets the
-  // start and the end of each instruction in nanoseconds since the first; each is then waited for.
+  // On the stream thread. `buffers` are the inputs, then the outputs, checked for size. `times`, if given,
+  // gets the start and the end of each instruction in nanoseconds since the first; each is then waited for.
   void execute(Stream& stream, BackendDevice& device, KernelCache& kernels, Workspace& workspace,
                const std::vector<std::shared_ptr<Buffer>>& buffers, double* times = nullptr);
 
  private:
   void resolve(KernelCache& kernels);
+  // Launches everything, in order; false where the stream stops first. `started` becomes the last instruction
+  // begun.
+  bool launchAll(const Stream& stream, BackendDevice& device, void* scratch,
+                 const std::vector<std::shared_ptr<Buffer>>& buffers, double* times, uint32_t& started);
   void markFailed(const std::vector<std::shared_ptr<Buffer>>& buffers, const SharedFailure& failure,
                   uint32_t started);
 
@@ -115,6 +121,7 @@ class PreparedProgram {
       kernels_;  // one per instruction; null where there is nothing to compute
   size_t workspaceBytes_ = 0;
   bool resolved_ = false;
+  Recordings recordings_;
 };
 
 }  // namespace dw
