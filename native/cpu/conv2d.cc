@@ -249,7 +249,7 @@ KernelPointer weightGradKernel(dw_device& device, const Convolution& conv) {
                                conv.groups](const Launch& run) { std::fill_n(run.out(0), count, 0.0f); });
   }
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseWeightGrad(device, conv);
-  if (hasPointwiseLoops(conv)) return preparePointwiseWeightGrad(device, conv);
+  if (hasPointwiseWeightGradLoops(conv)) return preparePointwiseWeightGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::weightGrad);
   return std::make_unique<WeightGrad>(device, conv);

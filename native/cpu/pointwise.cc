@@ -18,9 +18,6 @@ constexpr int64_t kStreamBytes = 32 << 20;
 constexpr int64_t kFewRows = 128, kFewPanels = 2, kTasks = 16, kMostRowParts = 64;
 // Rows this many bytes apart, or a multiple, fall into few sets of the first-level cache: they are copied.
 constexpr int64_t kConflictBytes = 2048;
-// Weight gradients of at most this many elements are computed in parts of the pixels, then added up.
-constexpr int64_t kSmallResult = 1 << 16;
-constexpr int64_t kPixelParts = 16;
 
 int64_t powerOfTwoUpTo(int64_t most) {
   int64_t power = 1;
@@ -124,57 +121,56 @@ class RowsKernel final : public dw_kernel {
   size_t packed_ = 0, scratch_ = 0, scratchBytes_ = 0, sums_ = 0;
 };
 
-// dw [o, c]: inputs x, g. A task computes some rows of it, or all of them from some of the pixels.
+// dw [o, c]: inputs x, g. All threads pack some pixels, then multiply them.
 class WeightGradKernel final : public dw_kernel {
  public:
   WeightGradKernel(const dw_device& device, const Convolution& conv)
       : kernels_(*device.kernels), pixels_(conv.pixels()), o_(conv.o), c_(conv.c) {
-    const int64_t heights = (o_ + kernels_.tileRows - 1) / kernels_.tileRows;
-    if (o_ * c_ <= kSmallResult)
-      pixelParts_ = std::clamp<int64_t>(pixels_ / (4 * productDepth(o_, c_)), 1, kPixelParts);
-    else
-      rowParts_ = std::min<int64_t>(heights, device.threads == 1 ? 1 : 2 * device.threads);
     WorkspaceLayout layout;
-    if (pixelParts_ > 1) partials_ = layout.place(static_cast<size_t>(pixelParts_ * o_ * c_) * sizeof(float));
-    scratchBytes_ = static_cast<size_t>(columnsScratch(kernels_, o_, (o_ + rowParts_ - 1) / rowParts_, c_)) *
-                    sizeof(float);
-    scratch_ = layout.place(scratchBytes_ * static_cast<size_t>(device.threads));
+    left_ = layout.place(static_cast<size_t>(heightsOf(kernels_, o_) * kPackedRows * kProductDepth) *
+                         sizeof(float));
+    right_ = layout.place(static_cast<size_t>(panelsOf(kernels_, c_) * kernels_.tileColumns * kProductDepth) *
+                          sizeof(float));
     workspace = layout.size();
   }
 
   void run(const Launch& launch) override {
     char* base = static_cast<char*>(launch.workspace);
-    float* partials = reinterpret_cast<float*>(base + partials_);
-    tasksFor(rowParts_ * pixelParts_, o_ * c_ * pixels_, [&](int64_t task) {
-      const int64_t part = task / rowParts_, rows = task % rowParts_;
-      const int64_t begin = pixels_ * part / pixelParts_;
-      ColumnsProduct product = {};
-      product.x = launch.in(0) + begin * c_;
-      product.g = launch.in(1) + begin * o_;
-      product.pixels = pixels_ * (part + 1) / pixelParts_ - begin;
-      product.o = o_, product.c = c_;
-      product.first = o_ * rows / rowParts_;
-      product.count = o_ * (rows + 1) / rowParts_ - product.first;
-      product.result = (pixelParts_ > 1 ? partials + part * o_ * c_ : launch.out(0)) + product.first * c_;
-      product.scratch = reinterpret_cast<float*>(base + scratch_ + scratchBytes_ * omp_get_thread_num());
-      kernels_.columnsProduct(product);
-    });
-    if (pixelParts_ == 1) return;
-    parallelFor(o_ * c_, pixelParts_, [&](int64_t begin, int64_t end) {
-      float* dw = launch.out(0);
-      std::copy(partials + begin, partials + end, dw + begin);
-      for (int64_t part = 1; part < pixelParts_; part++)
-        kernels_.add(dw + begin, partials + part * o_ * c_ + begin, dw + begin, end - begin);
-    });
+    const ColumnsProduct product = {launch.in(1),
+                                    launch.in(0),
+                                    launch.out(0),
+                                    o_,
+                                    c_,
+                                    reinterpret_cast<float*>(base + left_),
+                                    reinterpret_cast<float*>(base + right_)};
+    const int64_t heights = heightsOf(kernels_, o_), chunks = (pixels_ + kProductDepth - 1) / kProductDepth;
+    const auto start = [&](int64_t chunk) { return pixels_ * std::min(chunk, chunks) / chunks; };
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+      const int64_t first = start(chunk), depth = start(chunk + 1) - first,
+                    next = start(chunk + 2) - first - depth;
+      const int64_t packs = (depth + kPackedPixels - 1) / kPackedPixels;
+      tasksFor(packs, depth * (o_ + c_), [&](int64_t task) {
+        kernels_.packColumns(product, first, depth, task * kPackedPixels,
+                             std::min(depth, (task + 1) * kPackedPixels));
+      });
+      const int64_t tasks = (heights + kHeights - 1) / kHeights;
+      tasksFor(tasks, depth * o_ * c_, [&](int64_t task) {
+        kernels_.columnsProduct(product, first, depth, next, heights * task / tasks,
+                                heights * (task + 1) / tasks);
+      });
+    }
   }
 
   const char* implementation() const override { return "loops: product"; }
 
  private:
+  static constexpr int64_t kPackedRows = 16;    // of a height of tiles
+  static constexpr int64_t kPackedPixels = 32;  // of a task
+  static constexpr int64_t kHeights = 7;        // of a task: packed, they stay in the second-level cache
+
   const Kernels& kernels_;
   int64_t pixels_, o_, c_;
-  int64_t rowParts_ = 1, pixelParts_ = 1;
-  size_t partials_ = 0, scratch_ = 0, scratchBytes_ = 0;
+  size_t left_, right_;
 };
 
 }  // namespace

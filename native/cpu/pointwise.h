@@ -14,6 +14,13 @@ inline bool hasPointwiseLoops(const Convolution& conv) {
   return conv.pointwise() && !conv.empty() && conv.c > 0 && conv.o > 0;
 }
 
+// For weight gradients: the same, unless the result is small for its many pixels. What bounds these is
+// memory, and oneDNN divides them better (128 to 128 channels on 172,872 pixels, two cores: 27 ms against 36
+// ms).
+inline bool hasPointwiseWeightGradLoops(const Convolution& conv) {
+  return hasPointwiseLoops(conv) && conv.o * conv.c > 1 << 16;
+}
+
 // What a forward product does beside multiplying. Inputs of the node are x, w, then what is named here, in
 // this order.
 struct PointwiseEpilogue {

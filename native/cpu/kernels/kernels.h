@@ -58,18 +58,16 @@ struct RowsProduct {
   double *sums, *squares;  // [n], of y and y*y over the rows, added to; or NULL
 };
 
-// result [count][c] = the transpose of columns [first, first + count) of g [pixels][o] times x [pixels][c].
+// result [o][c] = the transpose of g [pixels][o] times x [pixels][c], some pixels after the other: these are
+// packed, then multiplied. left and right have productScratch floats together.
 struct ColumnsProduct {
   const float *g, *x;
   float* result;
-  int64_t pixels, o, first, count, c;
-  float* scratch;  // columnsScratch(o, count, c) floats
+  int64_t o, c;
+  float *left, *right;  // heights of tiles [..][depth][16]; panels [..][depth][tileColumns]
 };
-// Pixels that are packed at a time, for a result [o, c]. Measured on Zen 4: small results are bound by
-// memory, and want their panels in the first-level cache; large ones want few passes over the result.
-inline int64_t productDepth(int64_t o, int64_t c) {
-  return o * c <= 1 << 14 ? 128 : o * c <= 1 << 16 ? 256 : 512;
-}
+// Pixels that are packed at a time: with more, the result is gone over less often.
+constexpr int64_t kProductDepth = 512;
 
 // The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
 // rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
@@ -145,7 +143,11 @@ struct UpdateRule {
                     int64_t begin, int64_t end)) \
   /* products of matrices; columns of w [k, n] by strides into panels [begin, end) of tileColumns */ \
   X(rowsProduct, (const RowsProduct& operands)) \
-  X(columnsProduct, (const ColumnsProduct& operands)) \
+  /* pixels [begin, end) of the `depth` from `first` on; then heights [begin, end) of tiles, while `next` more pixels \
+     are asked for */ \
+  X(packColumns, (const ColumnsProduct& operands, int64_t first, int64_t depth, int64_t begin, int64_t end)) \
+  X(columnsProduct, (const ColumnsProduct& operands, int64_t first, int64_t depth, int64_t next, \
+                     int64_t begin, int64_t end)) \
   X(packPanels, (const float* w, int64_t k, int64_t n, int64_t kStride, int64_t nStride, float* panels, \
                  int64_t begin, int64_t end)) \
   /* updates of n elements; each output may be the input it succeeds */ \
@@ -173,10 +175,8 @@ constexpr int64_t kMostTileColumns = 32;  // a multiple of every tileColumns
 inline int64_t panelsOf(const Kernels& kernels, int64_t columns) {
   return (columns + kernels.tileColumns - 1) / kernels.tileColumns;
 }
-// Floats that a columnsProduct needs: productDepth pixels of both matrices, packed.
-inline int64_t columnsScratch(const Kernels& kernels, int64_t o, int64_t count, int64_t c) {
-  const int64_t heights = (count + kernels.tileRows - 1) / kernels.tileRows;
-  return productDepth(o, c) * (heights * 16 + panelsOf(kernels, c) * kernels.tileColumns);
+inline int64_t heightsOf(const Kernels& kernels, int64_t rows) {
+  return (rows + kernels.tileRows - 1) / kernels.tileRows;
 }
 
 // The table for `isa`, or for the best instruction set of this processor if it is NULL or empty.

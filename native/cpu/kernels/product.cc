@@ -317,36 +317,40 @@ void packPanels(const float* w, int64_t k, int64_t n, int64_t kStride, int64_t n
   }
 }
 
-void columnsProduct(const ColumnsProduct& o) {
-  const int64_t heights = (o.count + kTileRows - 1) / kTileRows;
+void packColumns(const ColumnsProduct& o, int64_t first, int64_t depth, int64_t begin, int64_t end) {
+  const int64_t heights = (o.o + kTileRows - 1) / kTileRows;
   const int64_t panels = (o.c + kTileColumns - 1) / kTileColumns;
-  float *left = o.scratch, *right = left + heights * productDepth(o.o, o.c) * kPackedRows;
-  const int64_t chunks = (o.pixels + productDepth(o.o, o.c) - 1) / productDepth(o.o, o.c);
-  for (int64_t chunk = 0; chunk < chunks; chunk++) {
-    const int64_t first = o.pixels * chunk / chunks, depth = o.pixels * (chunk + 1) / chunks - first;
-    // Some pixels at a time: their rows stay in the first-level cache while panel after panel takes its
-    // columns.
-    for (int64_t k = 0; k < depth; k += kPixelsAtOnce) {
-      const int64_t count = least(kPixelsAtOnce, depth - k), pixel = first + k;
-      for (int64_t t = 0; t < heights; t++) {
-        const int64_t row = o.count * t / heights, rows = o.count * (t + 1) / heights - row;
-        packLeft(o, pixel, count, o.first + row, rows, left + (t * depth + k) * kPackedRows);
-      }
-      for (int64_t p = 0; p < panels; p++)
-        packRight(o, pixel, count, p * kTileColumns, right + (p * depth + k) * kTileColumns);
+  // Some pixels at a time: their rows stay in the first-level cache while panel after panel takes its
+  // columns.
+  for (int64_t k = begin; k < end; k += kPixelsAtOnce) {
+    const int64_t count = least(kPixelsAtOnce, end - k), pixel = first + k;
+    for (int64_t t = 0; t < heights; t++) {
+      const int64_t row = o.o * t / heights, rows = o.o * (t + 1) / heights - row;
+      packLeft(o, pixel, count, row, rows, o.left + (t * depth + k) * kPackedRows);
     }
-    const int64_t next = first + depth, nextDepth = o.pixels * least(chunk + 2, chunks) / chunks - next;
-    Ahead g(o.g + next * o.o + o.first, nextDepth, o.count, o.o), x(o.x + next * o.c, nextDepth, o.c, o.c);
-    const int64_t gLines = g.lines() / (panels * heights) + 1, xLines = x.lines() / (panels * heights) + 1;
-    for (int64_t p = 0; p < panels; p++) {
-      for (int64_t t = 0; t < heights; t++) {
-        g.ask(gLines);
-        x.ask(xLines);
-        const int64_t row = o.count * t / heights, rows = o.count * (t + 1) / heights - row;
-        AccumulateHeight::of[rows - 1](left + t * depth * kPackedRows, right + p * depth * kTileColumns,
-                                       depth, o.result + row * o.c + p * kTileColumns, o.c,
-                                       least(kTileColumns, o.c - p * kTileColumns), chunk == 0);
-      }
+    for (int64_t p = 0; p < panels; p++)
+      packRight(o, pixel, count, p * kTileColumns, o.right + (p * depth + k) * kTileColumns);
+  }
+}
+
+void columnsProduct(const ColumnsProduct& o, int64_t first, int64_t depth, int64_t next, int64_t begin,
+                    int64_t end) {
+  const int64_t heights = (o.o + kTileRows - 1) / kTileRows;
+  const int64_t panels = (o.c + kTileColumns - 1) / kTileColumns;
+  // This task's share of the pixels that are packed next.
+  const int64_t after = first + depth, from = after + next * begin / heights;
+  const int64_t share = after + next * end / heights - from;
+  Ahead g(o.g + from * o.o, share, o.o, o.o), x(o.x + from * o.c, share, o.c, o.c);
+  const int64_t tiles = panels * (end - begin);
+  const int64_t gLines = g.lines() / tiles + 1, xLines = x.lines() / tiles + 1;
+  for (int64_t p = 0; p < panels; p++) {
+    for (int64_t t = begin; t < end; t++) {
+      g.ask(gLines);
+      x.ask(xLines);
+      const int64_t row = o.o * t / heights, rows = o.o * (t + 1) / heights - row;
+      AccumulateHeight::of[rows - 1](o.left + t * depth * kPackedRows, o.right + p * depth * kTileColumns,
+                                     depth, o.result + row * o.c + p * kTileColumns, o.c,
+                                     least(kTileColumns, o.c - p * kTileColumns), first == 0);
     }
   }
 }
