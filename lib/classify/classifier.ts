@@ -5,6 +5,7 @@ import type { Backend } from '../backend/backend.ts';
 import { type DeviceOptions, openDevice } from '../backend/devices.ts';
 import { type Compiled, compile } from '../core/compile.ts';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
+import { readAll } from '../core/flat.ts';
 import { scope } from '../core/scope.ts';
 import { type Tensor, tensor } from '../core/tensor.ts';
 import type { ImageArray } from '../data/arrays.ts';
@@ -262,11 +263,11 @@ export class Classifier implements Disposable {
   /** All weights and running statistics by name, read back from the device. */
   async weights(): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
     this.to(this.backend); // a new model's weights get their first values
-    const entries = [...this.network.state()].map(
-      async ([name, parameter]) =>
-        [name, { shape: parameter.shape, data: (await parameter.data()) as Float32Array }] as const,
+    const state = this.network.state();
+    const data = (await readAll([...state.values()])) as Float32Array[];
+    return new Map(
+      [...state].map(([name, { shape }], i) => [name, { shape, data: data[i] as Float32Array }]),
     );
-    return new Map(await Promise.all(entries));
   }
 
   /**

@@ -23,13 +23,15 @@ import { Recorder } from './recorder.ts';
 import { scope } from './scope.ts';
 import { Tensor, Variable } from './tensor.ts';
 import { currentTrace, recording } from './traceState.ts';
-import { isPlainObject, mapTensors, tensorsIn, treeKey } from './tree.ts';
+import { isPlainObject, mapTensors, matches, patternOf, tensorsIn, treeKey } from './tree.ts';
 
 /** One traced, rewritten and prepared form of a function: for one structure and one set of shapes of its arguments. */
 class Specialization {
+  /** What arguments it is for. */
+  readonly pattern: unknown;
   readonly program: Program;
   readonly rewritings: readonly Rewriting[];
-  readonly #backend: Backend;
+  readonly backend: Backend;
   readonly #prepared: PreparedHandle;
   readonly #recorder: Recorder;
   readonly #captured: readonly Tensor[];
@@ -55,15 +57,16 @@ class Specialization {
   ) {
     const recorder = new Recorder();
     this.#recorder = recorder;
-    this.#backend = backend;
+    this.backend = backend;
+    this.pattern = patternOf(args);
     try {
       const returned: ValueId[] = [];
       const outputOf = new Map<ValueId, number>();
-      const emit = (value: ValueId) => {
+      const mark = (value: ValueId, a: Aval) => {
         const known = outputOf.get(value);
-        if (known !== undefined) return known;
+        if (known !== undefined) return new OutputMark(known, a, true);
         outputOf.set(value, returned.length);
-        return returned.push(value) - 1;
+        return new OutputMark(returned.push(value) - 1, a, false);
       };
       recording(recorder, () => {
         // The scope disposes of the traced tensors, and of concrete ones made on the way, which the recorder keeps alive.
@@ -71,10 +74,7 @@ class Specialization {
           const traced = mapTensors(args, (argument) => recorder.argument(argument.aval)) as never[];
           const result = fn(...traced);
           if (result instanceof Promise) throw new ArgumentError('compile: the function is asynchronous');
-          this.#result = mapTensors(
-            result,
-            (t) => new OutputMark(emit(recorder.valueOf(t, 'return')), t.aval),
-          );
+          this.#result = mapTensors(result, (t) => mark(recorder.valueOf(t, 'return'), t.aval));
         });
       });
       // Assigned values get outputs of their own, even where one is returned as well: its memory becomes the variable's.
@@ -115,12 +115,9 @@ class Specialization {
   run(args: readonly Tensor[]): unknown {
     const outputs = this.#outputs;
     // What was captured comes first: a flat variable may move its parts, which may be arguments too.
-    this.#captured.forEach((source, i) => {
-      this.#take(source, args.length + i);
-    });
-    args.forEach((source, i) => {
-      this.#take(source, i);
-    });
+    const captured = this.#captured;
+    for (let i = 0; i < captured.length; i += 1) this.#take(captured[i] as Tensor, args.length + i);
+    for (let i = 0; i < args.length; i += 1) this.#take(args[i] as Tensor, i);
     if (this.#setup !== undefined) this.#takeHoisted(this.#setup);
     let ready = 0;
     try {
@@ -129,28 +126,20 @@ class Specialization {
         outputs[ready] = buffer;
         this.#outputHandles[ready] = buffer.handle;
       }
-      this.#backend.run(this.#prepared, this.#inputHandles, this.#outputHandles);
+      this.backend.run(this.#prepared, this.#inputHandles, this.#outputHandles);
     } catch (error) {
       for (let i = 0; i < ready; i += 1) outputs[i]?.release();
       throw error;
     }
-    this.#updates.forEach((variable, i) => {
-      variable?.replaceBuffer(outputs[i] as DeviceBuffer);
-    });
-    const handedOut = new Set<number>();
-    return fillMarks(this.#result, ({ position, aval }) => {
-      const buffer = outputs[position] as DeviceBuffer;
-      if (handedOut.has(position)) buffer.retain();
-      handedOut.add(position);
-      return new Tensor(aval, { kind: 'concrete', buffer });
-    });
+    for (let i = 0; i < outputs.length; i += 1) this.#updates[i]?.replaceBuffer(outputs[i] as DeviceBuffer);
+    return fillMarks(this.#result, outputs);
   }
 
   #take(source: Tensor, at: number): void {
     const buffer = source.buffer('compiled function');
-    if (buffer.backend !== this.#backend) {
+    if (buffer.backend !== this.backend) {
       throw new ArgumentError(
-        `compiled function: traced for ${this.#backend.name}, called with a tensor of ${buffer.backend.name}`,
+        `compiled function: traced for ${this.backend.name}, called with a tensor of ${buffer.backend.name}`,
       );
     }
     this.#inputs[at] = buffer;
@@ -172,7 +161,7 @@ class Specialization {
     const reused = this.#reuses[i];
     const candidate = reused === undefined ? undefined : this.#inputs[reused];
     if (candidate?.unique === true && !this.#isArgument(candidate)) return candidate.retain();
-    return DeviceBuffer.allocate(this.#backend, this.#outputBytes[i] as number);
+    return DeviceBuffer.allocate(this.backend, this.#outputBytes[i] as number);
   }
 
   /** Whether a variable's memory, or a part of it, came as an argument too: the program does not know of that. */
@@ -184,7 +173,7 @@ class Specialization {
   dispose(): void {
     this.#recorder.release();
     this.#setup?.dispose();
-    this.#backend.forget(this.#prepared);
+    this.backend.forget(this.#prepared);
   }
 }
 
@@ -233,23 +222,31 @@ class Setup {
 class OutputMark {
   readonly position: number;
   readonly aval: Aval;
+  /** Whether the tree has the same output before. */
+  readonly again: boolean;
 
-  constructor(position: number, a: Aval) {
+  constructor(position: number, a: Aval, again: boolean) {
     this.position = position;
     this.aval = a;
+    this.again = again;
   }
 }
 
-function fillMarks(tree: unknown, make: (mark: OutputMark) => Tensor): unknown {
-  if (tree instanceof OutputMark) return make(tree);
-  if (Array.isArray(tree)) return tree.map((branch) => fillMarks(branch, make));
+function fillMarks(tree: unknown, outputs: readonly DeviceBuffer[]): unknown {
+  if (tree instanceof OutputMark) {
+    const buffer = outputs[tree.position] as DeviceBuffer;
+    return new Tensor(tree.aval, { kind: 'concrete', buffer: tree.again ? buffer.retain() : buffer });
+  }
+  if (Array.isArray(tree)) return tree.map((branch) => fillMarks(branch, outputs));
   if (!isPlainObject(tree)) return tree;
-  return Object.fromEntries(Object.entries(tree).map(([key, branch]) => [key, fillMarks(branch, make)]));
+  const filled: Record<string, unknown> = {};
+  for (const key of Object.keys(tree)) filled[key] = fillMarks(tree[key], outputs);
+  return filled;
 }
 
 /**
- * For each output that updates a variable: the input that holds the variable's old value, if the instruction that makes
- * the new one may work in place and is the last to read the old.
+ * For each output that updates a variable: the input that holds the variable's old value, if nothing reads that any more
+ * when the new one is made, or only the instruction that makes it, in place.
  */
 function reusableInputs(
   program: Program,
@@ -258,12 +255,12 @@ function reusableInputs(
   updates: readonly (Variable | undefined)[],
 ): (number | undefined)[] {
   const { last } = liveness(program);
-  const variables = new Map<ValueId, Tensor>();
+  const captures = new Map<Tensor, ValueId>();
   const positions = new Map<ValueId, number>();
   program.inputs.forEach((value, position) => {
     positions.set(value, position);
     const tensor = captured[position - argumentCount];
-    if (tensor !== undefined) variables.set(value, tensor);
+    if (tensor !== undefined) captures.set(tensor, value);
   });
   const partOf = new Map(program.parts?.map(({ value, of }) => [value, of]));
   const makers = new Map<ValueId, { at: number; instruction: Instruction }>();
@@ -275,12 +272,17 @@ function reusableInputs(
     const maker = makers.get(value);
     if (variable === undefined || maker === undefined) return undefined;
     const { at, instruction } = maker;
-    const old = inPlaceOperand(instruction, instruction.outputs.indexOf(value));
-    if (old === undefined || variables.get(old) !== variable || (last[old] as number) > at) return undefined;
-    if (instruction.inputs.some((operand) => partOf.get(operand) === old)) return undefined;
+    const old = captures.get(variable);
+    if (old === undefined || (last[old] as number) > at) return undefined;
+    const inPlace = inPlaceOperand(instruction, instruction.outputs.indexOf(value)) === old;
+    const readByPart = instruction.inputs.some((operand) => partOf.get(operand) === old);
+    if (last[old] === at && (!inPlace || readByPart)) return undefined;
     return positions.get(old);
   });
 }
+
+/** Where a call with these arguments runs. */
+const backendOf = (tensors: readonly Tensor[]): Backend => tensors[0]?.backend ?? defaultBackend();
 
 /** Each compiled function keeps this many programs, each with its arena; the least recently used go first. */
 const capacity = 16;
@@ -320,11 +322,17 @@ export function compile<P extends unknown[], R>(
 ): Compiled<P, R> {
   const disabled = disabledPasses(options.passes ?? 'all');
   const specializations = new Map<string, Specialization>();
+  /** The one used last. */
+  let latest: Specialization | undefined;
   let disposed = false;
   const specialize = (args: P): { specialization: Specialization; tensors: Tensor[] } => {
     if (disposed) throw new DisposedError('compiled function: used after dispose()');
+    const found: Tensor[] = [];
+    if (latest !== undefined && matches(latest.pattern, args, found) && latest.backend === backendOf(found)) {
+      return { specialization: latest, tensors: found };
+    }
     const tensors = tensorsIn(args);
-    const backend = tensors[0]?.backend ?? defaultBackend();
+    const backend = backendOf(tensors);
     const key = `${backend.name}|${treeKey(args, (argument) => showAval(argument.aval))}`;
     let specialization = specializations.get(key);
     if (specialization === undefined) {
@@ -338,6 +346,7 @@ export function compile<P extends unknown[], R>(
       specializations.delete(key); // set again below, as the most recently used
     }
     specializations.set(key, specialization);
+    latest = specialization;
     return { specialization, tensors };
   };
   const compiled = (...args: P): R => {
@@ -349,6 +358,7 @@ export function compile<P extends unknown[], R>(
     disposed = true;
     for (const specialization of specializations.values()) specialization.dispose();
     specializations.clear();
+    latest = undefined;
   };
   return Object.assign(compiled, {
     program: (...args: P): Program => specialize(args).specialization.program,

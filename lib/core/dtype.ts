@@ -30,6 +30,10 @@ export const accumulatorType = (dtype: DType): DType => (dtype === 'f64' ? 'f64'
 /** A zeroed typed array of `length` elements for `dtype`. */
 export const arrayFor = (dtype: DType, length: number): TensorData => new table[dtype].array(length);
 
+/** Whether data are a typed array as {@link arrayFor} makes it. */
+export const isArrayFor = (dtype: DType, data: TensorData | readonly number[]): data is TensorData =>
+  data.constructor === table[dtype].array;
+
 /** Views bytes (aligned, of the right length) as elements of `dtype`. */
 export function viewAs(dtype: DType, bytes: Uint8Array): TensorData {
   const { array, bytes: size } = table[dtype];

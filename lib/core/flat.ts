@@ -3,7 +3,7 @@
 
 import { type Aval, aval, byteLength, type Shape, sizeOf } from './aval.ts';
 import { DeviceBuffer } from './buffer.ts';
-import { bytesPerElement } from './dtype.ts';
+import { bytesPerElement, type TensorData } from './dtype.ts';
 import { dispatch } from './eager.ts';
 import { ArgumentError } from './errors.ts';
 import type { AnyOp } from './op.ts';
@@ -68,6 +68,11 @@ export class FlatVariable extends Variable {
     this.starts = flatLayout(parts.map(({ shape }) => shape)).starts;
     this.#indices = new Map(parts.map((part, i) => [part, i]));
     this.#place(buffer);
+  }
+
+  /** Whether all parts have their values in their places. */
+  get gathered(): boolean {
+    return this.#displaced.size === 0;
   }
 
   /** Whether other variables, in their order, have the same places in a flat variable. */
@@ -166,4 +171,27 @@ export function divide(value: Tensor, shapes: readonly Shape[]): FlatVariable {
     (shape) => new Variable(aval(shape, value.dtype), { kind: 'pending', initialize }, { owned: false }),
   );
   return new FlatVariable(parts, value.aval, value.buffer('divide').retain());
+}
+
+/**
+ * The elements of variables, in their order. What lies in one block, all of whose parts are wanted, is read at once; its
+ * variables then share one array.
+ */
+export async function readAll(variables: readonly Variable[]): Promise<TensorData[]> {
+  const wanted = new Set<Tensor>(variables);
+  const wholes = new Map<FlatVariable, Promise<TensorData>>();
+  const read = async (variable: Variable): Promise<TensorData> => {
+    const { whole } = variable;
+    if (!(whole instanceof FlatVariable && whole.gathered && whole.parts.every((part) => wanted.has(part)))) {
+      return variable.data();
+    }
+    let all = wholes.get(whole);
+    if (all === undefined) {
+      all = whole.data();
+      wholes.set(whole, all);
+    }
+    const start = whole.starts[whole.parts.indexOf(variable)] as number;
+    return (await all).subarray(start, start + variable.size);
+  };
+  return Promise.all(variables.map(read));
 }

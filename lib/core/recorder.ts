@@ -68,6 +68,10 @@ export class Recorder implements Trace {
         throw new ArgumentError(`${operation}: ${showAval(tensor.aval)} is of another trace`);
       return state.value;
     }
+    return this.#capture(tensor, operation);
+  }
+
+  #capture(tensor: Tensor, operation: string): ValueId {
     const key = tensor instanceof Variable ? tensor : tensor.buffer(operation);
     const known = this.#captureOf.get(key);
     if (known !== undefined && showAval(this.#values[known] as Aval) === showAval(tensor.aval)) return known;
@@ -80,6 +84,7 @@ export class Recorder implements Trace {
   /** The value that a variable was assigned in this trace: itself, or as a part or as the whole of what was. */
   #assignedTo(variable: Variable): ValueId | undefined {
     if (variable instanceof FlatVariable && variable.parts.some((part) => this.#assigned.has(part))) {
+      this.#capture(variable, 'flat variable'); // its memory is for the new values
       const parts = variable.parts.map((part) => this.valueOf(part, 'flat variable'));
       const [whole] = this.#emit(flatOps().flatten, parts, {}, [variable.aval]) as [ValueId];
       this.#assigned.set(variable, whole);

@@ -4,7 +4,7 @@ import type { Backend } from '../backend/backend.ts';
 import { type Aval, aval, byteLength, checkShape, type Shape, showAval, sizeOf } from './aval.ts';
 import { DeviceBuffer } from './buffer.ts';
 import { defaultBackend } from './device.ts';
-import { arrayFor, type DType, dtypeOf, type TensorData, viewAs } from './dtype.ts';
+import { arrayFor, type DType, dtypeOf, isArrayFor, type TensorData, viewAs } from './dtype.ts';
 import { ArgumentError, DisposedError, DTypeError, ShapeError } from './errors.ts';
 import { reportIfLeaked, settled } from './leaks.ts';
 import { currentScope, type Scope } from './scope.ts';
@@ -37,7 +37,7 @@ export class Tensor implements Disposable {
     if (options.owned === false) return;
     this.#scope = currentScope();
     this.#scope?.own(this);
-    if (this.#scope === undefined && state.kind === 'concrete') reportIfLeaked(this, showAval(a));
+    if (this.#scope === undefined && state.kind === 'concrete') reportIfLeaked(this, a);
   }
 
   get shape(): Shape {
@@ -122,7 +122,7 @@ export class Tensor implements Disposable {
     this.#scope?.disown(this);
     this.#scope = owner;
     owner?.own(this);
-    if (owner === undefined && this.state.kind === 'concrete') reportIfLeaked(this, showAval(this.aval));
+    if (owner === undefined && this.state.kind === 'concrete') reportIfLeaked(this, this.aval);
   }
 
   /** Frees the value. Twice is allowed; any other use afterwards throws DisposedError. */
@@ -191,15 +191,25 @@ export class Variable extends Tensor {
     else this.replaceBuffer(value.buffer('assign').retain());
   }
 
-  /** Writes elements from JavaScript into a fresh buffer; `data` may be changed afterwards. */
+  /** Replaces the value by elements from JavaScript; `data` may be changed afterwards. */
   set(data: TensorData | readonly number[]): void {
     this.assertUsable('set');
     if (data.length !== this.size) {
       throw new ShapeError(`set: ${showAval(this.aval)} has ${this.size} elements, the data ${data.length}`);
     }
-    this.replaceBuffer(
-      upload(data, this.aval, this.state.kind === 'pending' ? defaultBackend() : this.backend),
-    );
+    const { state } = this;
+    if (state.kind !== 'concrete') {
+      this.replaceBuffer(upload(data, this.aval, state.kind === 'pending' ? defaultBackend() : this.backend));
+      return;
+    }
+    const { buffer } = state;
+    // Not into a part: writing one does not make a block whole that a failed run has spoiled.
+    if (!buffer.unique || buffer.block !== buffer) {
+      this.replaceBuffer(upload(data, this.aval, buffer.backend));
+      return;
+    }
+    write(data, this.aval, buffer);
+    this.replaceBuffer(buffer.retain());
   }
 
   /** Moves the value to another backend, or makes the first value there. Waits for it if it has to be copied. */
@@ -253,26 +263,32 @@ export interface TensorOptions {
 }
 
 function upload(data: TensorData | readonly number[], a: Aval, backend: Backend): DeviceBuffer {
-  const wanted = arrayFor(a.dtype, 0).constructor;
-  let elements: TensorData;
-  if (data.constructor === wanted) elements = data as TensorData;
-  else {
-    if ((a.dtype === 'f16' || a.dtype === 'bf16') && !(data instanceof Uint16Array)) {
-      throw new DTypeError(
-        `tensor: ${a.dtype} takes a Uint16Array of bit patterns; make it f32 and use ops.cast`,
-      );
-    }
-    elements = arrayFor(a.dtype, data.length);
-    elements.set(data);
-  }
   const buffer = DeviceBuffer.allocate(backend, byteLength(a));
   try {
-    backend.write(buffer.handle, new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength));
+    write(data, a, buffer);
   } catch (error) {
     buffer.release();
     throw error;
   }
   return buffer;
+}
+
+/** Fills a buffer with elements, converted where they are of another type. */
+function write(data: TensorData | readonly number[], a: Aval, buffer: DeviceBuffer): void {
+  const elements = isArrayFor(a.dtype, data) ? data : converted(data, a.dtype);
+  const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
+  buffer.backend.write(buffer.handle, bytes);
+}
+
+function converted(data: TensorData | readonly number[], dtype: DType): TensorData {
+  if ((dtype === 'f16' || dtype === 'bf16') && !(data instanceof Uint16Array)) {
+    throw new DTypeError(
+      `tensor: ${dtype} takes a Uint16Array of bit patterns; make it f32 and use ops.cast`,
+    );
+  }
+  const elements = arrayFor(dtype, data.length);
+  elements.set(data);
+  return elements;
 }
 
 function describe(

@@ -1,6 +1,7 @@
 // Trees of tensors: the arguments and results of traced and differentiated functions.
 // A tree is a tensor, an array or a plain object of trees; everything else is a leaf that is left as it is.
 
+import { type Aval, sameShape } from './aval.ts';
 import { Tensor } from './tensor.ts';
 
 export const isPlainObject = (value: unknown): value is Record<string, unknown> => {
@@ -29,6 +30,44 @@ export function tensorsIn(tree: unknown): Tensor[] {
     return tensor;
   });
   return found;
+}
+
+/** Stands in a pattern of a tree for a tensor of this shape and type. */
+class AvalMark {
+  readonly aval: Aval;
+
+  constructor(a: Aval) {
+    this.aval = a;
+  }
+}
+
+/** What trees are like that {@link matches} finds equal to this one. */
+export const patternOf = (tree: unknown): unknown => mapTensors(tree, ({ aval }) => new AvalMark(aval));
+
+/**
+ * Whether a tree has the structure of a pattern's, tensors of its shapes and types, and equal other leaves. Then its
+ * tensors are added to `found`, in the order of the pattern. Cheaper than {@link treeKey}.
+ */
+export function matches(pattern: unknown, tree: unknown, found: Tensor[]): boolean {
+  if (pattern instanceof AvalMark) {
+    if (!(tree instanceof Tensor)) return false;
+    found.push(tree);
+    const { shape, dtype } = tree.aval;
+    return dtype === pattern.aval.dtype && sameShape(shape, pattern.aval.shape);
+  }
+  if (Array.isArray(pattern)) {
+    if (!Array.isArray(tree) || tree.length !== pattern.length) return false;
+    for (let i = 0; i < pattern.length; i++) if (!matches(pattern[i], tree[i], found)) return false;
+    return true;
+  }
+  if (isPlainObject(pattern)) {
+    if (!isPlainObject(tree)) return false;
+    const keys = Object.keys(pattern);
+    if (Object.keys(tree).length !== keys.length) return false;
+    for (const key of keys) if (!(key in tree && matches(pattern[key], tree[key], found))) return false;
+    return true;
+  }
+  return Object.is(pattern, tree);
 }
 
 /** A string that is equal for trees of one structure, one set of shapes and types, and equal other leaves. */

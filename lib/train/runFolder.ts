@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Classifier } from '../classify/classifier.ts';
 import { CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
+import { readAll } from '../core/flat.ts';
 import type { Variable } from '../core/tensor.ts';
 import { removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/atomic.ts';
 import { readSafetensors, writeSafetensors } from '../interop/safetensors.ts';
@@ -82,11 +83,13 @@ function refuseDifferences(run: string, then: RunState['config'], now: RunState[
 }
 
 async function storedOf(variables: ReadonlyMap<string, Variable>): Promise<Map<string, StoredTensor>> {
-  const entries = [...variables].map(
-    async ([name, value]) =>
-      [name, { dtype: 'f32', shape: value.shape, data: (await value.data()) as Float32Array }] as const,
+  const data = (await readAll([...variables.values()])) as Float32Array[];
+  return new Map(
+    [...variables].map(([name, { shape }], i) => [
+      name,
+      { dtype: 'f32', shape, data: data[i] as Float32Array },
+    ]),
   );
-  return new Map(await Promise.all(entries));
 }
 
 async function weightsOf(file: string): Promise<WeightTensors> {

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { compile } from '../../lib/core/compile.ts';
 import { setDefaultBackend } from '../../lib/core/device.ts';
 import { ArgumentError, DisposedError } from '../../lib/core/errors.ts';
-import { divide, type FlatVariable, flatLayout, gather } from '../../lib/core/flat.ts';
+import { divide, type FlatVariable, flatLayout, gather, readAll } from '../../lib/core/flat.ts';
 import { memory } from '../../lib/core/memory.ts';
 import { scope } from '../../lib/core/scope.ts';
 import { type Tensor, tensor, type Variable, variable } from '../../lib/core/tensor.ts';
@@ -224,6 +224,37 @@ for (const backend of [reference, ...devices]) {
       expect(() => step()).to.throw(DisposedError, 'f32[3,1]');
       expect(() => flat.assign(tensor(new Float32Array(64)))).to.throw(DisposedError, 'f32[3,1]');
       expect(values(a)).to.deep.equal([2, 4]);
+    });
+
+    it('is read at once where all of its parts are wanted', async () => {
+      const alone = variable([7], [1]);
+      const reads: number[] = [];
+      const { read } = backend;
+      Object.assign(backend, {
+        read: (...[buffer, bytes]: Parameters<typeof read>) => {
+          reads.push(bytes);
+          return read.call(backend, buffer, bytes);
+        },
+      });
+      const elements = async (...variables: Variable[]) => {
+        reads.length = 0;
+        return (await readAll(variables)).map((data) => [...data]);
+      };
+      try {
+        expect(await elements(b, alone, a)).to.deep.equal([[3, 4, 5], [7], [1, 2]]);
+        expect(reads).to.deep.equal([256, 4]);
+        expect(await elements(b, alone)).to.deep.equal([[3, 4, 5], [7]]);
+        expect(reads).to.deep.equal([12, 4]);
+        a.set([8, 9]);
+        expect(await elements(a, b)).to.deep.equal([
+          [8, 9],
+          [3, 4, 5],
+        ]);
+        expect(reads).to.deep.equal([8, 12]);
+      } finally {
+        Reflect.deleteProperty(backend, 'read');
+      }
+      alone.dispose();
     });
 
     it('refuses to be made of nothing, or of a tensor of another size', () => {
