@@ -120,6 +120,11 @@ export abstract class Module implements Disposable {
     return this.#collect((module) => (module.trainable ? module.ownParameters() : {}));
   }
 
+  /** The running statistics that training changes: those of layers that are not frozen. */
+  trainableStatistics(): Map<string, Parameter> {
+    return this.#collect((module) => (module.trainable ? module.ownStatistics() : {}));
+  }
+
   /** All running statistics by path. */
   statistics(): Map<string, Parameter> {
     return this.#collect((module) => module.ownStatistics());

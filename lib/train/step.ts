@@ -1,21 +1,21 @@
 // One training step as one function of tensors: forward, loss, gradients, optimizer, Polyak average. Compiled, it is one
-// program and one native call; whatever changes from step to step is one of its inputs.
+// program and one native call; whatever changes from step to step is in variables that are written before.
 
-import type { Backend } from '../backend/backend.ts';
 import type { Classifier } from '../classify/classifier.ts';
 import { type Compiled, compile } from '../core/compile.ts';
-import { ArgumentError } from '../core/errors.ts';
-import { seedKey } from '../core/philox.ts';
+import { type FlatVariable, gather } from '../core/flat.ts';
 import type { Program } from '../core/program.ts';
 import { scope } from '../core/scope.ts';
 import { valueAndGrad } from '../core/tape.ts';
-import { type Tensor, tensor } from '../core/tensor.ts';
+import type { Tensor } from '../core/tensor.ts';
+import { noting } from '../core/traceState.ts';
 import type { Batch } from '../data/batch.ts';
 import { ForwardContext } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import type { PolyakAverage } from '../optim/polyak.ts';
 import type { LossKind } from './evaluate.ts';
+import { StepInputs, type StepNumbers } from './stepInputs.ts';
 
 /** What a step is made of. */
 export interface StepParts {
@@ -39,106 +39,97 @@ export interface StepOutput {
   readonly logits: Tensor;
 }
 
-/** Numbers of one step. */
-export interface StepNumbers {
-  /** From 1. */
-  readonly step: number;
-  readonly lr: number;
-  readonly polyakDecay: number;
-}
+/** Batches of this many shapes are kept ready for; the least recently used go first. */
+const capacity = 8;
 
-interface StepInputs {
-  /** u8 or f32 [n, height, width, 3] */
-  readonly images: Tensor;
-  /** i32 [n], or f32 [n, classes] for sigmoid */
-  readonly labels: Tensor;
-  /** f32 [n], or absent */
-  readonly weights: Tensor | undefined;
-  /** f32 scalars */
-  readonly lr: Tensor;
-  readonly step: Tensor;
-  readonly decay: Tensor;
-  /** i32 [2]: seed and step */
-  readonly counter: Tensor;
+/** Steps on batches of one shape. */
+interface Ready {
+  readonly inputs: StepInputs;
+  /** Gets the images; everything else is in `inputs`. Undefined: eager. */
+  readonly compiled: Compiled<[Tensor], StepOutput> | undefined;
 }
 
 /** A training step, ready to be run on batches. Changes the model's variables, the optimizer's and the average's. */
 export class TrainingStep implements Disposable {
   readonly #parts: StepParts;
-  readonly #backend: Backend;
-  readonly #run: Compiled<[StepInputs], StepOutput> | ((inputs: StepInputs) => StepOutput);
+  /** By shape of the batch, the most recently used first. */
+  readonly #ready: Ready[] = [];
+  /** In one block of memory, as the optimizer has the parameters; undefined where there are none. */
+  readonly #statistics: FlatVariable | undefined;
 
+  /** Moves the running statistics of layers that are not frozen into one block of memory; they stay tensors of their own. */
   constructor(parts: StepParts) {
     this.#parts = parts;
-    this.#backend = parts.model.backend;
-    const body = (inputs: StepInputs) => trainingStep(parts, inputs);
-    this.#run = parts.mode === 'compiled' ? compile(body) : body;
+    const statistics = [...parts.model.network.trainableStatistics().values()];
+    this.#statistics = statistics.length === 0 ? undefined : gather(statistics);
   }
 
   /** Queues one step and returns at once; the caller disposes of what it gets. */
   run(batch: Batch, numbers: StepNumbers): StepOutput {
-    return scope(() => this.#run(this.#inputs(batch, numbers)));
+    const { inputs, compiled } = this.#readyFor(batch, numbers);
+    return compiled === undefined ? scope(() => this.#step(inputs, inputs.images)) : compiled(inputs.images);
   }
 
   /** The program of a step on batches like this one; for reading and timing. Runs nothing. */
   program(batch: Batch): Program {
-    const parts = this.#parts;
-    return scope(() => {
-      using compiled = compile((inputs: StepInputs) => trainingStep(parts, inputs));
-      return compiled.program(this.#inputs(batch, { step: 1, lr: 0, polyakDecay: 0 }));
-    });
+    using inputs = this.#inputs(batch, { step: 1, lr: 0, polyakDecay: 0 });
+    using compiled = this.#compile(inputs);
+    return compiled.program(inputs.images);
   }
 
-  #inputs({ images, shape, labels }: Batch, { step, lr, polyakDecay }: StepNumbers): StepInputs {
-    const { loss, classWeights, seed, model } = this.#parts;
-    const backend = this.#backend;
-    const [n] = shape;
+  /** Inputs with this batch in them. */
+  #readyFor(batch: Batch, numbers: StepNumbers): Ready {
+    const [first] = this.#ready;
+    if (first?.inputs.fit(batch)) {
+      first.inputs.write(batch, numbers);
+      return first;
+    }
+    const at = this.#ready.findIndex(({ inputs }) => inputs.fit(batch));
+    const [found] = at < 0 ? [] : this.#ready.splice(at, 1);
+    found?.inputs.write(batch, numbers);
+    const ready = found ?? this.#make(batch, numbers);
+    this.#ready.unshift(ready);
+    if (this.#ready.length > capacity) forget(this.#ready.pop());
+    return ready;
+  }
+
+  #make(batch: Batch, numbers: StepNumbers): Ready {
+    const inputs = this.#inputs(batch, numbers);
+    return { inputs, compiled: this.#parts.mode === 'compiled' ? this.#compile(inputs) : undefined };
+  }
+
+  #inputs(batch: Batch, numbers: StepNumbers): StepInputs {
+    const { model, loss, classWeights, seed } = this.#parts;
     const { classes } = model.config;
-    const scalar = (value: number) => tensor(value, [], { dtype: 'f32', backend });
-    const [low, high] = seedKey(seed);
-    return {
-      images: tensor(images, shape, { backend }),
-      labels:
-        loss === 'sigmoid'
-          ? tensor(manyHot(labels, n, classes), [n, classes], { backend })
-          : tensor(oneLabel(labels), [n], { backend }),
-      weights:
-        classWeights === undefined
-          ? undefined
-          : tensor(weightsOf(oneLabel(labels), classWeights), [n], { backend }),
-      lr: scalar(lr),
-      step: scalar(step),
-      decay: scalar(polyakDecay),
-      counter: tensor(Int32Array.of(low ^ high, step), [2], { backend }),
-    };
+    return new StepInputs({ backend: model.backend, loss, classes, classWeights, seed }, batch, numbers);
+  }
+
+  #compile(inputs: StepInputs): Compiled<[Tensor], StepOutput> {
+    return compile((images: Tensor) => this.#step(inputs, images));
+  }
+
+  #step(inputs: StepInputs, images: Tensor): StepOutput {
+    const output = trainingStep(this.#parts, inputs, images);
+    const statistics = this.#statistics;
+    // The layers have assigned them one by one.
+    if (statistics !== undefined) noting('statistics', () => statistics.assign(statistics));
+    return output;
   }
 
   [Symbol.dispose](): void {
-    if (Symbol.dispose in this.#run) this.#run.dispose();
+    for (const ready of this.#ready.splice(0)) forget(ready);
+    this.#statistics?.dispose();
   }
 }
 
-function oneLabel(labels: Int32Array | Uint8Array): Int32Array {
-  if (labels instanceof Int32Array) return labels;
-  throw new ArgumentError("labels: many labels per image need loss 'sigmoid' and no class weights");
+function forget(ready: Ready | undefined): void {
+  ready?.compiled?.dispose();
+  ready?.inputs[Symbol.dispose]();
 }
 
-/** Labels as targets of the sigmoid loss: f32 [n, classes]. */
-function manyHot(labels: Int32Array | Uint8Array, n: number, classes: number): Float32Array {
-  if (labels instanceof Uint8Array) return Float32Array.from(labels);
-  const targets = new Float32Array(n * classes);
-  labels.forEach((label, i) => {
-    targets[i * classes + label] = 1;
-  });
-  return targets;
-}
-
-const weightsOf = (labels: Int32Array, classWeights: readonly number[]): Float32Array =>
-  Float32Array.from(labels, (label) => classWeights[label] ?? 1);
-
-function trainingStep(parts: StepParts, inputs: StepInputs): StepOutput {
+function trainingStep(parts: StepParts, inputs: StepInputs, images: Tensor): StepOutput {
   const { model, optimizer, polyak, labelSmoothing } = parts;
-  const { images, labels, weights, lr, step, decay, counter } = inputs;
+  const { labels, weights, lr, step, decay, counter } = inputs;
   const parameters = [...optimizer.parameters.values()];
   const forward = valueAndGrad(() => {
     const logits = model.logits(images, new ForwardContext({ training: true, counter }));
