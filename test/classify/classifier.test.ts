@@ -7,14 +7,14 @@ import { expect } from 'chai';
 import { ArgumentError, CheckpointError, DataError } from '../../lib/core/errors.ts';
 import { decodeImage } from '../../lib/data/index.ts';
 import { type Classifier, createClassifier, loadModel, memory, xception } from '../../lib/index.ts';
-import { devices } from '../support/devices.ts';
+import { networkDevices } from '../support/devices.ts';
 import { photographs, recordedXception } from '../support/fixtures.ts';
 
 const heldOut = join(import.meta.dirname, '../../examples/data/held-out');
 const photograph = join(heldOut, 'shirt.jpg');
 const labels = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
 
-for (const backend of devices) {
+for (const backend of networkDevices) {
   describe(`classifier on ${backend.name}`, function () {
     this.timeout(120_000);
     let folder: string;

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { createClassifier } from '../../lib/classify/load.ts';
 import { BatchNorm } from '../../lib/nn/index.ts';
-import { devices } from '../support/devices.ts';
+import { networkDevices } from '../support/devices.ts';
 import { type ForwardCase, forwardFixture, type Mistake, recordedXception } from '../support/fixtures.ts';
 import type { Generated } from '../support/generator.ts';
 import type { modes } from '../support/modes.ts';
@@ -39,7 +39,7 @@ function flipDepthwise(weights: Map<string, Generated>): void {
 const swapChannels = (images: Float32Array) =>
   images.map((_, i) => images[i - (i % 3) + 2 - (i % 3)] as number);
 
-for (const backend of devices) {
+for (const backend of networkDevices) {
   describe(`forward parity with Keras on ${backend.name}`, function () {
     this.timeout(600_000);
     const cases = forwardFixture();

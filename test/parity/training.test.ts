@@ -12,7 +12,7 @@ import { ForwardContext } from '../../lib/nn/index.ts';
 import { ops } from '../../lib/ops/index.ts';
 import { constant, rmsprop, sgd } from '../../lib/optim/index.ts';
 import { Trainer } from '../../lib/train/index.ts';
-import { devices } from '../support/devices.ts';
+import { networkDevices } from '../support/devices.ts';
 import {
   photographs,
   recordedXception,
@@ -30,7 +30,7 @@ function network(backend: Backend) {
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-for (const backend of devices) {
+for (const backend of networkDevices) {
   describe(`training parity with Keras on ${backend.name}`, function () {
     this.timeout(600_000);
     const fixture = trainingFixture();

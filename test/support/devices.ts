@@ -28,6 +28,12 @@ export const reference: Backend = openDevice('reference');
 export const devices: readonly Backend[] = ['cpu', 'cudasim'].flatMap(tryDevice);
 
 /**
+ * Those for tests of whole networks: without the simulation, where one step of Xception takes many minutes. What it is
+ * there for, kernels and how programs run them, is tested with single ops and small programs.
+ */
+export const networkDevices: readonly Backend[] = devices.filter(({ name }) => !name.startsWith('cudasim'));
+
+/**
  * The same for tests of single ops, which run on the simulation in all orders of threads: ascending, descending and
  * shuffled. A kernel whose result depends on the order lacks a barrier.
  */

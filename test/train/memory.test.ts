@@ -10,7 +10,7 @@ import type { Batch } from '../../lib/data/batch.ts';
 import { createOptimizer, PolyakAverage, sgd } from '../../lib/optim/index.ts';
 import { Trainer } from '../../lib/train/index.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
-import { devices } from '../support/devices.ts';
+import { networkDevices } from '../support/devices.ts';
 import { modes } from '../support/modes.ts';
 import { brightImages, tinyClassifier } from './tiny.ts';
 
@@ -35,7 +35,7 @@ function slope(values: readonly number[]): number {
   return above / below;
 }
 
-for (const backend of devices) {
+for (const backend of networkDevices) {
   for (const mode of modes) {
     it(`holds no more memory after ${steps} steps, ${mode} on ${backend.name}`, async function () {
       this.timeout(600_000);

@@ -6,7 +6,7 @@ import { memory } from '../../lib/core/memory.ts';
 import type { Batch } from '../../lib/data/batch.ts';
 import { createOptimizer, PolyakAverage, rmsprop, sgd } from '../../lib/optim/index.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
-import { devices, reference } from '../support/devices.ts';
+import { networkDevices, reference } from '../support/devices.ts';
 import { brightImages, tinyClassifier } from './tiny.ts';
 
 type Counts = Record<'allocate' | 'part' | 'write' | 'run' | 'prepare', number>;
@@ -61,7 +61,7 @@ function stepOn(backend: Backend, mode: 'compiled' | 'eager', loss: 'softmax' | 
   };
 }
 
-for (const device of [reference, ...devices]) {
+for (const device of [reference, ...networkDevices]) {
   describe(`a training step on ${device.name}`, () => {
     it('is some writes and one run with few handles, and allocates what it returns', () => {
       const { backend, counts, handles } = counted(device);

@@ -14,7 +14,7 @@ import { constant, exponentialDecay } from '../../lib/optim/schedule.ts';
 import type { FitOptions, TrainerOptions } from '../../lib/train/options.ts';
 import { traceEvents } from '../../lib/train/profile.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
-import { devices, reference } from '../support/devices.ts';
+import { networkDevices, reference } from '../support/devices.ts';
 import { modes } from '../support/modes.ts';
 import { brightDataset, brightImages, tinyClassifier } from './tiny.ts';
 
@@ -91,7 +91,7 @@ for (const mode of modes) {
       await rm(run, { recursive: true, force: true });
     });
 
-    for (const device of [reference, ...devices].map(({ name }) => name)) {
+    for (const device of [reference, ...networkDevices].map(({ name }) => name)) {
       it(`learns on ${device}`, async () => {
         using model = tinyClassifier({ dropout: 0 });
         using trainer = new Trainer(model, { ...quick, device });
@@ -332,7 +332,7 @@ for (const mode of modes) {
   });
 }
 
-for (const device of devices) {
+for (const device of networkDevices) {
   it(`profile times every op of a step and changes no weight on ${device.name}`, async () => {
     using model = tinyClassifier();
     using trainer = new Trainer(model, { ...common, device: device.name });
