@@ -136,6 +136,10 @@ void reset() {
 
 }  // namespace cudasim
 
+void cudasim_fail_next(int error) { cudasim::failNext(static_cast<cudaError_t>(error)); }
+void cudasim_limit_memory(uint64_t bytes) { cudasim::limitMemory(bytes); }
+void cudasim_reset() { cudasim::reset(); }
+
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
     case cudaSuccess:

@@ -17,4 +17,11 @@ void reset();
 
 }  // namespace cudasim
 
+// The same for programs that have opened the plug-in.
+extern "C" {
+__attribute__((visibility("default"))) void cudasim_fail_next(int error);
+__attribute__((visibility("default"))) void cudasim_limit_memory(uint64_t bytes);
+__attribute__((visibility("default"))) void cudasim_reset();
+}
+
 #endif

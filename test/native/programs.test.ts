@@ -14,7 +14,7 @@ const sources = join(import.meta.dirname, '../../native/test');
 const benchmarks = ['cpu_bench', 'cpu_step'];
 
 const programs = readdirSync(sources)
-  .filter((file) => /^(cpu|runtime)_.*\.cc$/.test(file))
+  .filter((file) => /^(cpu|cuda|cudasim|runtime)_.*\.cc$/.test(file))
   .map((file) => file.slice(0, -'.cc'.length))
   .filter((name) => !benchmarks.includes(name));
 
@@ -22,7 +22,13 @@ describe('native programs', function () {
   this.timeout(600_000);
 
   it('are those that are known', () => {
-    expect(programs).to.include.members(['cpu_fused', 'cpu_smoke', 'runtime_stress']);
+    expect(programs).to.include.members([
+      'cpu_fused',
+      'cpu_smoke',
+      'cuda_device',
+      'cudasim_check',
+      'runtime_stress',
+    ]);
   });
 
   for (const name of programs) {
@@ -30,10 +36,11 @@ describe('native programs', function () {
     for (const isa of name.startsWith('cpu_') ? ['avx512', 'avx2', 'baseline'] : ['']) {
       it(`${[name, isa].join(' ').trim()} finds nothing wrong`, async function () {
         const program = join(folder, name);
-        const plugin = join(folder, `libdepthwise_${isa === '' ? 'fake' : 'cpu'}.so`);
+        const kind = name.startsWith('cpu') ? 'cpu' : name.startsWith('cuda') ? 'cudasim' : 'fake';
+        const plugin = join(folder, `libdepthwise_${kind}.so`);
         const missing = [program, plugin].find((file) => !existsSync(file));
         if (missing !== undefined) {
-          expect(isRequired('cpu'), `${missing} is not built`).to.equal(false);
+          expect(isRequired(kind === 'cudasim' ? kind : 'cpu'), `${missing} is not built`).to.equal(false);
           skip(this, `${missing} is not built`);
         }
         const { status, stdout, stderr } = await run(program, plugin, isa);
@@ -44,6 +51,16 @@ describe('native programs', function () {
       });
     }
   }
+});
+
+describe('the simulation of CUDA', () => {
+  it('lets AddressSanitizer see accesses behind shared memory', async function () {
+    const program = join(folder, 'cudasim_check');
+    if (!folder.includes('sanitize')) skip(this, 'built without AddressSanitizer');
+    const { status, stderr } = await run(program, 'out-of-bounds', '');
+    expect(status, stderr).not.to.equal(0);
+    expect(stderr).to.match(/AddressSanitizer: heap-buffer-overflow/);
+  });
 });
 
 interface Ended {

@@ -73,7 +73,8 @@ function fromPacked(device: Backend, given: OpCase<EpilogueAttributes>, add: boo
   );
 }
 
-for (const device of devices) {
+// The CUDA backend computes with filters as they come.
+for (const device of devices.filter(({ name }) => name === 'cpu')) {
   describe(`packed filters on ${device.name}`, () => {
     for (const add of [false, true]) {
       const op = add ? conv2dBiasAddOp : conv2dBiasOp;

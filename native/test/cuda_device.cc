@@ -1,0 +1,199 @@
+// Drives the CUDA backend's device through the C interface, with faults that only the simulation can be asked
+// for: memory that runs out, a device that is lost, captures that fail, copies larger than what is staged.
+//
+//   cuda_device build/Release/libdepthwise_cudasim.so
+#include <cmath>
+#include <string>
+
+#include "plugin.h"
+
+namespace {
+
+using plugin::die;
+using plugin::Kernel;
+using plugin::Node;
+using plugin::Plugin;
+using plugin::shape;
+
+int failures = 0, checks = 0;
+
+void expect(bool holds, const std::string& what) {
+  checks++;
+  if (holds) return;
+  failures++;
+  std::printf("FAILED: %s\n", what.c_str());
+}
+
+void must(dw_status status, const Plugin& plugin, const char* what) {
+  if (status != DW_OK) die(std::string(what) + ": " + plugin.error.message);
+}
+
+bool contains(const char* text, const char* part) { return std::strstr(text, part) != nullptr; }
+
+// What the simulation lets tests do; see native/cudasim/simulation.h.
+struct Hooks {
+  void (*failNext)(int);
+  void (*limitMemory)(uint64_t);
+  void (*reset)();
+
+  explicit Hooks(const char* path) {
+    void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) die(dlerror());
+    failNext = reinterpret_cast<decltype(failNext)>(dlsym(library, "cudasim_fail_next"));
+    limitMemory = reinterpret_cast<decltype(limitMemory)>(dlsym(library, "cudasim_limit_memory"));
+    reset = reinterpret_cast<decltype(reset)>(dlsym(library, "cudasim_reset"));
+    if (!failNext || !limitMemory || !reset) die("this is not the simulation");
+  }
+};
+
+void upload(Plugin& plugin, void* to, const std::vector<float>& values) {
+  must(plugin.api->upload(plugin.device, to, values.data(), values.size() * sizeof(float), &plugin.error),
+       plugin, "upload");
+}
+
+std::vector<float> download(Plugin& plugin, const void* from, size_t count) {
+  std::vector<float> values(count);
+  must(plugin.api->download(plugin.device, values.data(), from, count * sizeof(float), &plugin.error), plugin,
+       "download");
+  return values;
+}
+
+std::vector<float> numbers(size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; i++) values[i] = static_cast<float>(i % 1000);
+  return values;
+}
+
+void checkDescription(Plugin& plugin) {
+  const std::string json = plugin.describe();
+  expect(contains(json.c_str(), "\"backend\":\"cudasim\"") && contains(json.c_str(), "\"graphs\":true"),
+         "the device describes itself: " + json);
+}
+
+// More than both halves of the staged memory, and less than a cache line; one after the other without
+// waiting.
+void checkCopies(Plugin& plugin) {
+  for (size_t count : {size_t{1}, size_t{3}, size_t{1 << 20}, size_t{(5 << 20) + 7}}) {
+    std::vector<float> values = numbers(count);
+    void *first = plugin.allocate(count * 4), *second = plugin.allocate(count * 4);
+    upload(plugin, first, values);
+    const std::vector<float> kept = values;
+    for (float& value : values) value = -1;  // the caller's memory is free at once
+    must(plugin.api->copy(plugin.device, second, first, count * 4, &plugin.error), plugin, "copy");
+    expect(download(plugin, second, count) == kept, std::to_string(count) + " numbers come back");
+    plugin.api->release(plugin.device, first, count * 4);
+    plugin.api->release(plugin.device, second, count * 4);
+  }
+  // Many small ones, more than a half holds.
+  constexpr size_t kSmall = 100000;
+  void* target = plugin.allocate(kSmall * 64);
+  for (size_t i = 0; i < kSmall; i++) {
+    const float value = static_cast<float>(i);
+    must(plugin.api->upload(plugin.device, static_cast<char*>(target) + i * 64, &value, 4, &plugin.error),
+         plugin, "upload");
+  }
+  const std::vector<float> all = download(plugin, target, kSmall * 16);
+  bool right = true;
+  for (size_t i = 0; i < kSmall; i++) right = right && all[i * 16] == static_cast<float>(i);
+  expect(right, "small copies one after the other keep their places");
+  plugin.api->release(plugin.device, target, kSmall * 64);
+}
+
+Node addition(int64_t count) { return {DW_OP_add, {shape({count}), shape({count})}, {shape({count})}, {}}; }
+
+void checkMemory(Plugin& plugin, const Hooks& hooks) {
+  hooks.limitMemory(64 << 20);
+  void* memory = nullptr;
+  const dw_status status = plugin.api->allocate(plugin.device, 128 << 20, &memory, &plugin.error);
+  expect(status == DW_OUT_OF_MEMORY && plugin.error.requested == 128 << 20 && plugin.error.free > 0 &&
+             plugin.error.free <= 64 << 20,
+         std::string("memory that runs out is reported with figures: ") + plugin.error.message);
+  hooks.reset();
+  memory = plugin.allocate(128 << 20);
+  plugin.api->release(plugin.device, memory, 128 << 20);
+  Kernel kernel(plugin, addition(100));
+  upload(plugin, kernel.inputs[0], numbers(100));
+  upload(plugin, kernel.inputs[1], numbers(100));
+  must(kernel.launch(), plugin, "launch");
+  expect(download(plugin, kernel.outputs[0], 100)[99] == 198, "and survived");
+}
+
+void checkCapture(Plugin& plugin) {
+  Kernel kernel(plugin, addition(100));
+  upload(plugin, kernel.inputs[0], numbers(100));
+  upload(plugin, kernel.inputs[1], numbers(100));
+  must(kernel.launch(), plugin, "launch");
+  dw_kernel* graph = nullptr;
+  must(plugin.api->capture_begin(plugin.device, &plugin.error), plugin, "capture_begin");
+  must(kernel.launch(), plugin, "launch");
+  // Another thread, or the allocator on this one, must not get in the way; this thread's own calls that wait
+  // do.
+  must(plugin.api->capture_end(plugin.device, &graph, &plugin.error), plugin, "capture_end");
+  upload(plugin, kernel.inputs[0], std::vector<float>(100, 5));
+  must(plugin.api->launch(plugin.device, graph, nullptr, nullptr, nullptr, &plugin.error), plugin, "replay");
+  const std::vector<float> sums = download(plugin, kernel.outputs[0], 100);
+  expect(sums[0] == 5 && sums[99] == 104, "a graph reads what is at its addresses when it runs");
+  plugin.api->destroy(plugin.device, graph);
+
+  must(plugin.api->capture_begin(plugin.device, &plugin.error), plugin, "capture_begin");
+  expect(plugin.api->synchronize(plugin.device, &plugin.error) == DW_DEVICE_ERROR,
+         "a capture cannot be waited for");
+  expect(plugin.api->capture_end(plugin.device, &graph, &plugin.error) == DW_DEVICE_ERROR, "and then fails");
+  must(kernel.launch(), plugin, "launch");
+  must(plugin.api->synchronize(plugin.device, &plugin.error), plugin, "synchronize");
+  expect(true, "after which launching goes on");
+}
+
+void checkLabels(Plugin& plugin) {
+  Kernel kernel(plugin, {DW_OP_softmaxCrossEntropy, {shape({4, 3}), shape({4}, DW_I32)}, {shape({4})}, {0}});
+  upload(plugin, kernel.inputs[0], numbers(12));
+  const int32_t labels[] = {0, 2, 7, 1};
+  must(plugin.api->upload(plugin.device, kernel.inputs[1], labels, sizeof labels, &plugin.error), plugin,
+       "upload");
+  must(kernel.launch(), plugin, "launch");
+  expect(plugin.api->synchronize(plugin.device, &plugin.error) == DW_DEVICE_ERROR &&
+             contains(plugin.error.message, "label 7 at index 2 is not from 0 to 2"),
+         std::string("a label that is no class is reported: ") + plugin.error.message);
+  must(plugin.api->synchronize(plugin.device, &plugin.error), plugin, "synchronize");
+  const std::vector<float> loss = download(plugin, kernel.outputs[0], 4);
+  expect(std::isnan(loss[2]) && loss[0] > 0, "once; its loss is NaN, the others are not touched");
+}
+
+void checkLoss(Plugin& plugin, const Hooks& hooks) {
+  Kernel kernel(plugin, addition(100));
+  upload(plugin, kernel.inputs[0], numbers(100));
+  upload(plugin, kernel.inputs[1], numbers(100));
+  hooks.failNext(700);
+  must(kernel.launch(), plugin, "launch");
+  expect(plugin.api->synchronize(plugin.device, &plugin.error) == DW_DEVICE_ERROR &&
+             contains(plugin.error.message, "cudaErrorIllegalAddress"),
+         std::string("a lost device is reported in CUDA's words: ") + plugin.error.message);
+  void* memory = nullptr;
+  expect(plugin.api->allocate(plugin.device, 64, &memory, &plugin.error) == DW_DEVICE_ERROR &&
+             contains(plugin.error.message, "the device has failed in this process"),
+         std::string("and remembered: ") + plugin.error.message);
+  expect(kernel.launch() == DW_DEVICE_ERROR, "nothing is launched any more");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) die("usage: cuda_device libdepthwise_cudasim.so");
+  const Hooks hooks(argv[1]);
+  {
+    Plugin plugin(argv[1], 0);
+    checkDescription(plugin);
+    checkCopies(plugin);
+    checkMemory(plugin, hooks);
+    checkCapture(plugin);
+    checkLabels(plugin);
+    checkLoss(plugin, hooks);
+  }
+  hooks.reset();
+  {
+    Plugin plugin(argv[1], 0);
+    checkCopies(plugin);
+  }
+  std::printf("%d checks, %d failures\n", checks, failures);
+  return failures == 0 ? 0 : 1;
+}
