@@ -98,10 +98,10 @@ dw_status describeDevice(dw_device* device, char* json, size_t capacity, dw_erro
         json, capacity,
         "{\"backend\":\"" DW_BACKEND_NAME
         "\",\"gpu\":\"%s\",\"sm\":\"%d.%d\",\"multiprocessors\":%d,\"memory\":%zu,\"availableMemory\":%zu,"
-        "\"driver\":\"%d.%d\",\"runtime\":\"%d.%d\",\"graphs\":%s}",
+        "\"driver\":\"%d.%d\",\"runtime\":\"%d.%d\",\"graphs\":%s,\"graphLaunches\":%llu}",
         device->properties.name, device->properties.major, device->properties.minor, device->multiprocessors,
         total, available, driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
-        device->graphs ? "true" : "false");
+        device->graphs ? "true" : "false", static_cast<unsigned long long>(device->graphLaunches.load()));
   });
 }
 

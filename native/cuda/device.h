@@ -30,8 +30,8 @@ struct dw_device {
   int ordinal;
   bool deterministic;
   bool allowTf32;
-  bool graphs;                // whether programs are captured
-  uint64_t graphLaunches = 0;  // on the stream's thread
+  bool graphs;  // whether programs are captured
+  std::atomic<uint64_t> graphLaunches{0};
   cudaDeviceProp properties;
   int multiprocessors;
 
