@@ -24,6 +24,7 @@ const functions = new Map<string, AnyFunction>(
 const validArguments = (device: number, x: number, y: number, p: number): Record<string, unknown[]> => ({
   opTable: [],
   openCudnn: [[fakePath]],
+  cudnnPlans: [fakePath, new Float64Array(1), new Float64Array(4), ['', '', '']],
   openDevice: [fakePath, {}],
   closeDevice: [device],
   describe: [device],
@@ -52,7 +53,7 @@ const detached = (): Uint8Array => {
 };
 
 /** Exports that open a library that they are told of. */
-const loaders = ['openCudnn', 'openDevice'];
+const loaders = ['openCudnn', 'cudnnPlans', 'openDevice'];
 
 const typed = ['ARGUMENT', 'DISPOSED', 'UNSUPPORTED', 'OUT_OF_MEMORY', 'LOAD', 'DEVICE'];
 
