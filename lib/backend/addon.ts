@@ -36,6 +36,8 @@ export type NativeHandles = readonly number[] | Float64Array;
 export interface NativeAddon {
   /** Op names with their codes, of native/include/depthwise_ops.h. */
   opTable(): Record<string, number>;
+  /** The same of native/include/depthwise_cudnn_ops.h. */
+  cudnnOpTable(): Record<string, number>;
   /**
    * Opens libraries in this order for all that comes later, cuDNN's dispatcher last; gives what `cudnnGetVersion` says.
    */

@@ -71,7 +71,7 @@ export class NativeBackend implements Backend {
   ) {
     this.name = name;
     this.#addon = addon;
-    this.#codes = new Map(Object.entries(addon.opTable()));
+    this.#codes = new Map(Object.entries({ ...addon.opTable(), ...addon.cudnnOpTable() }));
     this.#device = translated(() => addon.openDevice(path, options));
     try {
       this.details = { ...facts(translated(() => addon.describe(this.#device))), ...found };

@@ -13,3 +13,22 @@ export {
   type PoolingProblem,
   type Problem,
 } from './problems.ts';
+export {
+  type AveragePoolingOptions,
+  averagePooling,
+  averagePoolingGrad,
+  type BatchNormInferenceState,
+  type BatchNormParameters,
+  type BatchNormTrained,
+  type BatchNormTrainingState,
+  batchNormGrad,
+  batchNormInference,
+  batchNormTraining,
+  type ConvolutionOptions,
+  convolution,
+  convolutionInputGrad,
+  convolutionWeightGrad,
+  maxPooling,
+  maxPoolingGrad,
+  type PoolingOptions,
+} from './tensors.ts';

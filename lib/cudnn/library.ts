@@ -18,10 +18,19 @@ export interface CudnnLibrary {
 
 const probe = (): Probe => new Probe(thisMachine(), join(loadAddon().folder, 'depthwise_probe'));
 
-/** @throws LoadError that says where was looked and what would mend it */
+let found: CudaLibraries | undefined;
+
+/**
+ * The first cuDNN found stays: once it is open, this process can have no other.
+ * @throws LoadError that says where was looked and what would mend it
+ */
 export function findCudnn(): CudaLibraries {
+  if (found !== undefined) return found;
   const search = findLibraries(thisMachine(), probe(), cudaBuild);
-  if ('found' in search) return search.found;
+  if ('found' in search) {
+    found = search.found;
+    return found;
+  }
   const some = search.misses.find(({ something }) => something) ?? search.misses[0];
   throw new LoadError(`cuDNN cannot be used: ${some?.where ?? 'no place'}: ${some?.problem ?? 'not found'}`, {
     code: some?.code ?? 'CUDNN_NOT_FOUND',

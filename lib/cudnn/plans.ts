@@ -7,6 +7,7 @@ import { toTypedError } from '../backend/native.ts';
 import { ArgumentError, DepthwiseError } from '../core/errors.ts';
 import { type DescribedDevice, type DeviceDescription, describedDevices } from './descriptions.ts';
 import { findCudnn, foldersOf } from './library.ts';
+import { planElsewhere } from './planner.ts';
 import { encodeProblem, type Problem } from './problems.ts';
 
 /** One engine of cuDNN's with one choice of its knobs. */
@@ -140,7 +141,8 @@ function expectNumber(name: string, value: number): number {
 
 /**
  * cuDNN's plans for a problem, on a GPU of this machine or on a described one. On a GPU each plan is timed on zeros. Plans
- * whose engines are compiled at run time take 0.3 to 10 seconds each to build; the work is done on another thread.
+ * whose engines are compiled at run time take 0.3 to 10 seconds each to build; the work is done on another thread, for a
+ * described device in another process, which is kept for the next problem.
  *
  * ```ts
  * const depthwise = { kind: 'convolution', direction: 'forward', x: [256, 19, 19, 728], w: [728, 3, 3, 1],
@@ -162,16 +164,18 @@ export async function plans(problem: Problem, options: PlansOptions = {}): Promi
     expectNumber('seconds', seconds),
     expectNumber('workspaceLimit', workspaceLimit),
   );
-  const described = description === undefined ? '' : JSON.stringify(figures(description));
   const { addon, folder } = loadAddon();
-  const substitute = join(folder, 'libdepthwise_nodriver.so');
   const library = pluginPath(description === undefined ? 'cuda' : 'cudnn');
-  const texts = [foldersOf(findCudnn()).join(':'), described, existsSync(substitute) ? substitute : ''];
-  let text: string;
+  const folders = foldersOf(findCudnn()).join(':');
+  if (description !== undefined) {
+    const described = JSON.stringify(figures(description));
+    const substitute = join(folder, 'libdepthwise_nodriver.so');
+    const texts = [folders, described, existsSync(substitute) ? substitute : ''];
+    return readReport(await planElsewhere(described, { library, numbers, settings, texts }));
+  }
   try {
-    text = await addon.cudnnPlans(library, numbers, settings, texts);
+    return readReport(await addon.cudnnPlans(library, numbers, settings, [folders, '', '']));
   } catch (error) {
     throw toTypedError(error);
   }
-  return readReport(text);
 }

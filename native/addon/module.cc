@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "background.h"
+#include "depthwise_cudnn_ops.h"
 #include "instance.h"
 #include "libraries.h"
 #include "planner.h"
@@ -36,6 +37,15 @@ Napi::Value opTable(const Arguments& arguments) {
   Napi::Object table = Napi::Object::New(arguments.env());
 #define DW_OP_ENTRY(code, name) table.Set(#name, Napi::Number::New(arguments.env(), code));
   DW_OPS(DW_OP_ENTRY)
+#undef DW_OP_ENTRY
+  return table;
+}
+
+// cudnnOpTable() -> { name: code }
+Napi::Value cudnnOpTable(const Arguments& arguments) {
+  Napi::Object table = Napi::Object::New(arguments.env());
+#define DW_OP_ENTRY(code, name) table.Set(#name, Napi::Number::New(arguments.env(), code));
+  DW_CUDNN_OPS(DW_OP_ENTRY)
 #undef DW_OP_ENTRY
   return table;
 }
@@ -239,6 +249,7 @@ struct Export {
 
 constexpr Export kExports[] = {
     {"opTable", 0, opTable},
+    {"cudnnOpTable", 0, cudnnOpTable},
     {"openCudnn", 1, openCudnn},
     {"cudnnPlans", 4, cudnnPlans},
     {"openDevice", 2, openDevice},

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "depthwise_cudnn_ops.h"
+
 namespace dw {
 
 const char* opName(uint32_t op) {
@@ -14,6 +16,7 @@ const char* opName(uint32_t op) {
   case code:                   \
     return #name;
     DW_OPS(DW_NAME_OP)
+    DW_CUDNN_OPS(DW_NAME_OP)
 #undef DW_NAME_OP
     default:
       return "unknown op";

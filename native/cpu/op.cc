@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <string>
 
+#include "depthwise_cudnn_ops.h"
+
 namespace dw::cpu {
 
 // Weak: an op of the table that has no file here is nullptr, and unsupported.
@@ -30,6 +32,7 @@ const char* opName(uint32_t op) {
   case code:                   \
     return #name;
     DW_OPS(DW_NAME_OP)
+    DW_CUDNN_OPS(DW_NAME_OP)
 #undef DW_NAME_OP
     default:
       return "unknown op";

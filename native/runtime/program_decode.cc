@@ -1,6 +1,7 @@
 // Decoding of program payloads. The layout is that of encodeProgram in lib/core/program.ts.
 #include <cmath>
 
+#include "depthwise_cudnn_ops.h"
 #include "program.h"
 
 namespace dw {
@@ -12,11 +13,15 @@ constexpr double kPayloadVersion = 2;
 uint64_t bytesPerElement(dw_dtype dtype) {
   switch (dtype) {
     case DW_F32:
-    case DW_I32: return 4;
-    case DW_F64: return 8;
+    case DW_I32:
+      return 4;
+    case DW_F64:
+      return 8;
     case DW_F16:
-    case DW_BF16: return 2;
-    case DW_U8: return 1;
+    case DW_BF16:
+      return 2;
+    case DW_U8:
+      return 1;
   }
   return 0;
 }
@@ -234,13 +239,16 @@ ProgramCode decodeProgram(const std::vector<double>& payload) {
 }
 
 const char* opName(dw_op op) {
-  switch (op) {
+  switch (static_cast<uint32_t>(op)) {
 #define DW_OP_NAME(code, name) \
-  case DW_OP_##name: return #name;
+  case code:                   \
+    return #name;
     DW_OPS(DW_OP_NAME)
+    DW_CUDNN_OPS(DW_OP_NAME)
 #undef DW_OP_NAME
+    default:
+      return nullptr;
   }
-  return nullptr;
 }
 
 dw_node ProgramCode::node(const Instruction& instruction) const {

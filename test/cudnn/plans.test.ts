@@ -1,0 +1,172 @@
+// What cuDNN plans for the networks' graphs on described GPUs, through the code that plans on a real one: every unfused graph
+// has a plan; fused ones have those that were recorded. `npm run plan:all` plans the rest, and records.
+
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { cudnnLibrary, type DescribedDevice, describedDevices, plans } from '../../lib/cudnn/index.ts';
+import { DeviceError, UnsupportedError } from '../../lib/index.ts';
+import { reasonAgainstPlans } from '../support/cudnn.ts';
+import {
+  allCases,
+  dtypes,
+  isRepresentative,
+  otherCases,
+  planCase,
+  type SweepCase,
+  type SweepRow,
+} from '../support/cudnnSweep.ts';
+import { type FusedOutcomes, outcomeOf } from '../support/cudnnTable.ts';
+import { skip } from '../support/skip.ts';
+
+const devices = Object.keys(describedDevices) as DescribedDevice[];
+const fixture = new URL('../fixtures/cudnnFusions.json', import.meta.url);
+
+const isConvolution = ({ problem }: SweepCase): boolean => problem.kind === 'convolution';
+const isFused = ({ problem }: SweepCase): boolean =>
+  problem.kind === 'convolution' && problem.fusion !== 'none';
+
+async function planAll(
+  cases: readonly SweepCase[],
+  device: DescribedDevice,
+  build: (candidate: SweepCase) => boolean,
+): Promise<SweepRow[]> {
+  const rows: SweepRow[] = [];
+  for (const candidate of cases) rows.push(await planCase(candidate, device, build(candidate)));
+  return rows;
+}
+
+const show = ({ device, dtype, family, layer, reason }: SweepRow): string =>
+  `${device} ${dtype} ${family} ${layer}: ${reason}`;
+
+describe('cudnn: plans without a GPU', function () {
+  this.timeout(300_000);
+
+  before(function () {
+    const reason = reasonAgainstPlans();
+    if (reason !== undefined) skip(this, reason);
+  });
+
+  for (const device of devices) {
+    it(`has a plan for every unfused convolution of both networks on ${device}`, async () => {
+      const cases = dtypes.flatMap((dtype) => allCases(dtype).filter((c) => isConvolution(c) && !isFused(c)));
+      // Depthwise engines are compiled: one layer stands for all. Dense ones are built on the newest and the oldest.
+      const thorough = device === 'h200' || device === 't4';
+      const builds = ({ depthwise, layer }: SweepCase) =>
+        thorough && (!depthwise || layer === 'depthwise 3x3 728 @19');
+      const rows = await planAll(cases, device, builds);
+      const without = rows.filter(({ reason }) => reason !== undefined);
+      // sm_75 has no bf16: where engines are proposed all the same they convert, and that is theirs to know.
+      expect(without.map(show)).to.deep.equal([]);
+      expect(rows).to.have.length.greaterThan(600);
+    });
+  }
+
+  it('has a plan for normalization and pooling', async () => {
+    for (const dtype of dtypes) {
+      const cases = otherCases(dtype);
+      const rows = await planAll(cases, 'h200', ({ layer }) => layer === '728 @19' || layer === '728 @37');
+      expect(rows.filter(({ reason }) => reason !== undefined).map(show)).to.deep.equal([]);
+    }
+  });
+
+  it('fuses what was recorded', async function () {
+    if (!existsSync(fixture)) skip(this, 'nothing was recorded: npm run plan:all -- --write');
+    const recorded = JSON.parse(readFileSync(fixture, 'utf8')) as { cudnn: string; fused: FusedOutcomes };
+    const { version } = cudnnLibrary();
+    if (version !== recorded.cudnn) skip(this, `recorded with cuDNN ${recorded.cudnn}, here is ${version}`);
+    const wrong: string[] = [];
+    for (const device of devices) {
+      for (const dtype of dtypes) {
+        const cases = allCases(dtype).filter(
+          (candidate) => isFused(candidate) && isRepresentative(candidate),
+        );
+        const builds = ({ layer }: SweepCase) =>
+          device === 'h200' && dtype === 'bf16' && layer === 'conv 1x1 728-728 @19';
+        for (const row of await planAll(cases, device, builds)) {
+          const expected = recorded.fused[row.family]?.[row.layer]?.[device]?.[dtype];
+          const got = outcomeOf(row);
+          const agrees = row.tried ? got === expected : (got === undefined) === (expected === undefined);
+          if (!agrees) wrong.push(`${show(row)}: expected ${expected}, got ${got}`);
+        }
+      }
+    }
+    expect(wrong).to.deep.equal([]);
+  });
+
+  it('compares the plans of one depthwise layer, as the example does', async () => {
+    const root = resolve(import.meta.dirname, '../..');
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--import', 'tsx', 'examples/cudnn-plans/plans.ts', 'a100'],
+      { cwd: root },
+    );
+    expect(stdout.match(/^(bf16|f32) \w+: \d+ engines, \d+ may be used on NVIDIA A100/gm)).to.have.length(6);
+    expect(stdout.match(/ {2}<$/gm), 'the best of each').to.have.length(6);
+  });
+
+  const pointwise = {
+    kind: 'convolution',
+    direction: 'forward',
+    x: [256, 19, 19, 728],
+    w: [728, 1, 1, 728],
+  } as const;
+
+  it('says why engines are refused: true f32 uses no tensor cores, deterministic plans no atomics', async () => {
+    const names = (rows: readonly { notes: readonly string[] }[], note: string) =>
+      rows.filter(({ notes }) => notes.includes(note)).length;
+    const usable = async (options: object) => {
+      const report = await plans({ ...pointwise, ...options }, { description: 'h200', build: 0 });
+      return report.plans.filter(({ refused }) => refused === undefined);
+    };
+    expect(names(await usable({ tf32: true }), 'tensor cores')).to.be.greaterThan(0);
+    expect(names(await usable({}), 'tensor cores')).to.equal(0);
+    const weightGrad = { direction: 'weightGrad', w: [728, 3, 3, 1], padding: 'same', dtype: 'f32' };
+    expect(names(await usable(weightGrad), 'nondeterministic')).to.be.greaterThan(0);
+    expect(names(await usable({ ...weightGrad, deterministic: true }), 'nondeterministic')).to.equal(0);
+  });
+
+  it('refuses plans that want more workspace than allowed, and takes the next', async () => {
+    const problem = {
+      ...pointwise,
+      direction: 'weightGrad',
+      w: [728, 3, 3, 1],
+      padding: 'same',
+      dtype: 'bf16',
+    } as const;
+    const free = await plans(problem, { description: 'h200', build: 1 });
+    const tight = await plans(problem, { description: 'h200', build: 1, workspaceLimit: 2 ** 20 });
+    expect(free.best?.workspace).to.be.greaterThan(2 ** 20);
+    expect(tight.best?.workspace).to.be.at.most(2 ** 20);
+    expect(tight.plans.map(({ refused }) => refused)).to.include('workspace beyond the limit');
+  });
+
+  it('refuses grouped convolutions of 2^31 elements, which cuDNN computes wrongly', async () => {
+    const report = await plans(
+      {
+        kind: 'convolution',
+        direction: 'forward',
+        x: [1024, 147, 147, 128],
+        w: [128, 3, 3, 1],
+        padding: 'same',
+      },
+      { description: 'h200' },
+    );
+    expect(report.reason).to.match(/2\^31/);
+    expect(report.plans).to.deep.equal([]);
+  });
+
+  it('hands on what cuDNN says of a description that it cannot read', async () => {
+    const { deviceName, deviceVer, multiProcessorCount } = describedDevices.h200;
+    const error: unknown = await plans(pointwise, {
+      description: { deviceName, deviceVer, multiProcessorCount },
+      build: 0,
+    }).catch((thrown: unknown) => thrown);
+    expect(error).to.satisfy(
+      (thrown: unknown) => thrown instanceof DeviceError || thrown instanceof UnsupportedError,
+    );
+    expect((error as Error).message).to.match(/\w+(Device|Grid|Block|SM|KHz)/);
+  });
+});
