@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the native code into build/Release; with --sanitize for AddressSanitizer, into build/sanitize/Release.
-# Quick when nothing has changed. Installs nothing: says what is missing and how to get it.
+# Quick when nothing has changed. Installs nothing: says what is missing and how to get it. The CUDA backend is built where
+# nvcc and the headers of cuDNN are, for the architectures of DEPTHWISE_CUDA_ARCHITECTURES ("80;90"; default 90).
 #
 #   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built
 #   scripts/build-native.sh --sanitize-threads        runs the runtime's stress test under ThreadSanitizer
@@ -62,15 +63,16 @@ if command -v flock >/dev/null; then
 fi
 
 # Newer than every source, and built with the same flags: nothing to do.
-# cuDNN may have been fetched since.
-flags="sanitize=$sanitize cudnn=$(cat build/cudnn/version 2>/dev/null || true)"
+# cuDNN may have been fetched, and CUDA's toolkit installed, since.
+flags="sanitize=$sanitize cudnn=$(cat build/cudnn/version 2>/dev/null || true) nvcc=$(command -v nvcc || true)"
+flags+=" architectures=${DEPTHWISE_CUDA_ARCHITECTURES:-90}"
 stamp="$out/built-with"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$flags" ] && [ -f "$out/Release/depthwise.node" ] &&
   [ -z "$(find CMakeLists.txt native scripts/build-native.sh -newer "$stamp" -print -quit)" ]; then
   say "$out/Release is up to date"
 else
   options=(--out "$out" --config Release --log-level warn --parallel "$(nproc)")
-  options+=("--CDDEPTHWISE_SANITIZE=$sanitize")
+  options+=("--CDDEPTHWISE_SANITIZE=$sanitize" "--CDDEPTHWISE_CUDA_ARCHITECTURES=${DEPTHWISE_CUDA_ARCHITECTURES:-90}")
   if command -v ccache >/dev/null; then options+=(--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   say "building into $out/Release (a minute or two the first time)"
   started=$SECONDS
@@ -83,6 +85,11 @@ else
   touch -r "$out/build-started" "$stamp"
   rm "$out/build-started"
   say "built in $((SECONDS - started)) s: $(cd "$out/Release" && echo *.node *.so)"
+  if [ -z "$sanitize" ] && [ ! -f "$out/Release/libdepthwise_cuda.so" ]; then
+    if ! command -v nvcc >/dev/null; then why="no nvcc (CUDA's toolkit)"
+    else why="no headers of cuDNN and cuBLAS: scripts/fetch-cudnn.sh fetches them"; fi
+    say "without libdepthwise_cuda.so: $why"
+  fi
 fi
 
 exec 9>&-  # tests may run side by side

@@ -9,7 +9,7 @@
 namespace dw::cuda {
 namespace {
 
-void check(const dw_device&, const Node& node) {
+void checkDropout(const dw_device&, const Node& node) {
   node.expect(2, 1, 2);
   node.expectFloating(node.input(0));
   node.expectSame(node.input(0), node.output(0));
@@ -20,7 +20,7 @@ void check(const dw_device&, const Node& node) {
   if (node.integer(1, 0) > UINT32_MAX) node.invalid("stream: expected 32 bits, got %g", node.attribute(1));
 }
 
-KernelPointer prepare(dw_device&, const Node& node) {
+KernelPointer prepareDropout(dw_device&, const Node& node) {
   const double rate = node.attribute(0);
   const uint32_t threshold = static_cast<uint32_t>(std::floor(rate * 4294967296.0));
   const uint32_t stream = static_cast<uint32_t>(node.integer(1, 0));
@@ -39,6 +39,6 @@ KernelPointer prepare(dw_device&, const Node& node) {
 }  // namespace
 
 extern const Op op_dropout;
-const Op op_dropout = {check, prepare};
+const Op op_dropout = {checkDropout, prepareDropout};
 
 }  // namespace dw::cuda

@@ -4,7 +4,7 @@
 namespace dw::cuda {
 namespace {
 
-void check(const dw_device&, const Node& node) {
+void checkImages(const dw_device&, const Node& node) {
   node.expect(3, 1, 1);
   const dw_aval& x = node.input(0);
   if (x.dtype != DW_U8) node.expectType(x, DW_F32);
@@ -23,7 +23,7 @@ KernelPointer mapTo(int64_t rows, int64_t c) {
   });
 }
 
-KernelPointer prepare(dw_device&, const Node& node) {
+KernelPointer prepareImages(dw_device&, const Node& node) {
   const dw_aval& x = node.input(0);
   return withType(node.output(0).dtype, [&](auto type) {
     using T = typename decltype(type)::type;
@@ -34,6 +34,6 @@ KernelPointer prepare(dw_device&, const Node& node) {
 }  // namespace
 
 extern const Op op_normalizeImages;
-const Op op_normalizeImages = {check, prepare};
+const Op op_normalizeImages = {checkImages, prepareImages};
 
 }  // namespace dw::cuda

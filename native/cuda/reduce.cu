@@ -22,7 +22,7 @@ struct Axes {
   bool reduced[DW_MAX_RANK] = {};
 };
 
-void check(const dw_device&, const Node& node) {
+void checkSum(const dw_device&, const Node& node) {
   if (node.inputs() != 1 || node.outputs() != 1 || node.attributes() == 0) node.invalid("expected one input");
   node.expectFloating(node.input(0));
   const Axes axes(node);
@@ -39,7 +39,7 @@ void check(const dw_device&, const Node& node) {
   node.expectSame(node.output(0), wanted);
 }
 
-KernelPointer prepare(dw_device& device, const Node& node) {
+KernelPointer prepareSum(dw_device& device, const Node& node) {
   const dw_aval &x = node.input(0), &y = node.output(0);
   if (elements(y) == 0) return makeNothing();
   const Axes axes(node);
@@ -82,6 +82,6 @@ KernelPointer prepare(dw_device& device, const Node& node) {
 }  // namespace
 
 extern const Op op_sum;
-const Op op_sum = {check, prepare};
+const Op op_sum = {checkSum, prepareSum};
 
 }  // namespace dw::cuda
