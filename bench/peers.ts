@@ -6,12 +6,12 @@ import { Command } from 'commander';
 import { checkSize, integer, listOf } from '../lib/cli/flags.ts';
 import { print, say } from '../lib/cli/output.ts';
 import { alternate, type Comparison } from './support/alternate.ts';
-import { ours, peers } from './support/contenders.ts';
+import { ours, peers, takes } from './support/contenders.ts';
 import { integers } from './support/flags.ts';
 import { circumstances } from './support/machine.ts';
 import { runMain } from './support/main.ts';
 import { comparisonMarkdown, comparisonText } from './support/peersReport.ts';
-import { type Mode, modes } from './support/protocol.ts';
+import { type BenchPrecision, type Mode, modes, precisions } from './support/protocol.ts';
 import { resultsFolder, writeJson, writeResults } from './support/results.ts';
 
 interface Flags {
@@ -23,6 +23,8 @@ interface Flags {
   readonly settle: number;
   readonly warmup: number;
   readonly threads: number;
+  readonly device: string;
+  readonly precision: BenchPrecision[];
   readonly peers: string[];
   readonly out: string;
   readonly name?: string;
@@ -42,6 +44,10 @@ const flags = new Command('bench:peers')
   .option('--settle <n>', 'steps before them in each turn, not counted', integer(0), 1)
   .option('--warmup <n>', 'steps before the first turn, not counted', integer(0), 2)
   .option('--threads <n>', 'threads that compute', integer(1), 2)
+  .option('--device <name>', 'cpu or cuda, of all of them', 'cpu')
+  .option('--precision <types>', `${precisions.join(', ')}; separated by commas`, listOf(precisions), [
+    'fp32',
+  ])
   .option('--peers <names>', `among ${names.join(', ')}; separated by commas`, listOf(names), names)
   .option('--out <dir>', 'folder for the results', resultsFolder)
   .option('--name <name>', 'of their files (default: peers-<size>px)')
@@ -54,12 +60,14 @@ await runMain('bench:peers', async () => {
   const at = circumstances('bench:peers');
   const comparisons: Comparison[] = [];
   for (const mode of flags.mode) {
-    const chosen = peers.filter(({ name, modes }) => flags.peers.includes(name) && modes.includes(mode));
-    for (const batch of flags.batch) {
-      const { size, threads, warmup } = flags;
-      say(`${mode}, batch ${batch}, ${size} pixels`);
-      const setting = { mode, batch, size, threads, warmup };
-      comparisons.push(await alternate([ours, ...chosen], setting, flags, say));
+    for (const precision of flags.precision) {
+      for (const batch of flags.batch) {
+        const { size, threads, warmup, device } = flags;
+        const setting = { mode, batch, size, threads, warmup, device, precision };
+        const chosen = peers.filter((peer) => flags.peers.includes(peer.name) && takes(peer, setting));
+        say(`${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}`);
+        comparisons.push(await alternate([ours, ...chosen], setting, flags, say));
+      }
     }
   }
   print(comparisonText(comparisons));

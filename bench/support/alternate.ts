@@ -27,8 +27,10 @@ export interface Measured {
   readonly imagesPerSecond: Spread;
   /** The first contender's images per second over this one's: median of the rounds' ratios. */
   readonly ratio: number;
-  /** The most memory that its process, fresh for this setting, ever held. */
+  /** The most memory that its process, fresh for this setting, ever held: of the GPU where it computes on one. */
   readonly peakBytes: number;
+  /** Of these, what tensors took at most; undefined on a CPU. */
+  readonly usedBytes?: number;
   /** Share of one core that its process took while others were measured; near 0, or the others suffered. */
   readonly idleShare: number;
 }
@@ -107,6 +109,7 @@ export async function alternate(
       imagesPerSecond: spread(rounds),
       ratio: median(rounds.map((speed, i) => (first[i] as number) / speed)),
       peakBytes: child.peakBytes(),
+      ...(child.usedBytes === undefined ? {} : { usedBytes: child.usedBytes }),
       idleShare: watched === 0 ? 0 : taken / watched,
     }));
     return { setting, measured, leftOut };

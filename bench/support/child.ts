@@ -26,6 +26,8 @@ export class Child {
   readonly description: string;
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #replies: AsyncIterator<Reply>;
+  #heldBytes: number | undefined;
+  #usedBytes: number | undefined;
 
   constructor(
     description: string,
@@ -48,11 +50,22 @@ export class Child {
     if (value === undefined || !('milliseconds' in value) || value.milliseconds.length !== steps) {
       throw new Error(`expected the times of ${steps} steps, got ${JSON.stringify(value)}`);
     }
+    this.#heldBytes = value.heldBytes;
+    this.#usedBytes = value.usedBytes;
     return value.milliseconds;
   }
 
-  /** The most memory that the process ever held (VmHWM), in bytes. */
+  /** The most bytes that tensors took of a GPU's memory; undefined on a CPU, or where the process does not tell. */
+  get usedBytes(): number | undefined {
+    return this.#usedBytes;
+  }
+
+  /**
+   * The most memory that the process ever held, in bytes: of the GPU, as it said in its last reply, else resident
+   * memory (VmHWM).
+   */
   peakBytes(): number {
+    if (this.#heldBytes !== undefined) return this.#heldBytes;
     const status = readFileSync(`/proc/${this.#process.pid}/status`, 'utf8');
     const match = /^VmHWM:\s+(\d+) kB$/m.exec(status);
     if (match === null) throw new Error(`/proc/${this.#process.pid}/status has no VmHWM`);

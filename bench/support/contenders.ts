@@ -2,27 +2,41 @@
 
 import { resolve } from 'node:path';
 import type { Command } from './child.ts';
-import { type Mode, type Setting, settingFlags } from './protocol.ts';
+import { type BenchPrecision, type Mode, type Setting, settingFlags } from './protocol.ts';
 
 /** Someone who can run a setting. */
 export interface Contender {
   readonly name: string;
   readonly modes: readonly Mode[];
+  /** Kinds of device and precisions that it is measured with; default: all. */
+  readonly devices?: readonly string[];
+  readonly precisions?: readonly BenchPrecision[];
   command(setting: Setting): Command;
 }
 
+/** Whether a contender can be asked for a setting. */
+export const takes = (
+  { modes, devices, precisions }: Contender,
+  { mode, device, precision }: Pick<Setting, 'mode' | 'device' | 'precision'>,
+): boolean =>
+  modes.includes(mode) &&
+  (devices?.includes(device.split(':')[0] as string) ?? true) &&
+  (precisions?.includes(precision) ?? true);
+
 const root = resolve(import.meta.dirname, '../..');
 
-/** This project, from its sources. */
+// In a bundle (docs/cuda.md) the benchmarks are compiled, and there is no loader of TypeScript.
+const isSource = import.meta.filename.endsWith('.ts');
+
+/** This project, as this file is: from its sources, or compiled. */
 export const ours: Contender = {
   name: 'depthwise',
   modes: ['train', 'infer'],
   command: (setting) => ({
     file: process.execPath,
     args: [
-      '--import',
-      import.meta.resolve('tsx'),
-      resolve(import.meta.dirname, 'ours.ts'),
+      ...(isSource ? ['--import', import.meta.resolve('tsx')] : []),
+      resolve(import.meta.dirname, isSource ? 'ours.ts' : 'ours.js'),
       ...settingFlags(setting),
     ],
   }),
@@ -45,6 +59,6 @@ const pythonPeer = (name: string, modes: readonly Mode[], script: string, ...fla
 export const peers: readonly Contender[] = [
   pythonPeer('torch-eager', ['train', 'infer'], 'bench_torch.py'),
   pythonPeer('torch-compiled', ['train', 'infer'], 'bench_torch.py', '--compile'),
-  pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'),
-  pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'),
+  { ...pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'), devices: ['cpu'], precisions: ['fp32'] },
+  { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), devices: ['cpu'], precisions: ['fp32'] },
 ];

@@ -117,7 +117,11 @@ export async function measureGrowth(
           say(`${where}: left out, would need ${(expected / 1e9).toFixed(1)} GB`);
           continue;
         }
-        const found = await measure(contender, { mode, batch, size, threads, warmup }, seconds);
+        const found = await measure(
+          contender,
+          { mode, batch, size, threads, warmup, device: 'cpu', precision: 'fp32' },
+          seconds,
+        );
         const all = figures.get(batch) ?? { speeds: [], peakBytes: 0 };
         all.speeds.push(found.imagesPerSecond);
         all.peakBytes = Math.max(all.peakBytes, found.peakBytes);

@@ -4,41 +4,50 @@ import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { Command, Option } from 'commander';
 import { integer } from '../../lib/cli/flags.ts';
-import { openDevice, setDefaultBackend } from '../../lib/index.ts';
+import { type Backend, openDevice, setDefaultBackend } from '../../lib/index.ts';
 import { openBenchmark } from '../../lib/train/index.ts';
 import { runMain } from './main.ts';
-import { type Mode, modes, type Reply, type Request } from './protocol.ts';
+import { modes, precisions, type Reply, type Request, type Setting } from './protocol.ts';
 
-const { mode, batch, size, threads, warmup } = new Command('ours')
+const { mode, batch, size, threads, warmup, device, precision } = new Command('ours')
   .addOption(new Option('--mode <mode>').choices(modes).makeOptionMandatory())
   .requiredOption('--batch <n>', 'images per step', integer(1))
   .requiredOption('--size <pixels>', 'edge of the images', integer(1))
   .requiredOption('--threads <n>', 'threads that compute', integer(1))
   .requiredOption('--warmup <n>', 'steps before it is ready', integer(0))
+  .requiredOption('--device <name>', 'the device')
+  .addOption(new Option('--precision <type>').choices(precisions).makeOptionMandatory())
   .parse()
-  .opts<{ mode: Mode; batch: number; size: number; threads: number; warmup: number }>();
+  .opts<Setting>();
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
 const say = (reply: Reply) => process.stdout.write(`${JSON.stringify(reply)}\n`);
 
+/** `oneDNN 2.6.3, avx512, 2 threads` or `NVIDIA H200, sm 9.0, cuDNN 9.24.0, CUDA graphs` */
+function describe({ details }: Backend): string {
+  const { onednn, isa, gpu, sm, cudnn, graphs } = details;
+  if (onednn !== undefined) return `oneDNN ${onednn}, ${isa}, ${threads} threads`;
+  return `${gpu}, sm ${sm}, cuDNN ${cudnn ?? 'none'}, ${graphs === true ? 'CUDA graphs' : 'single launches'}`;
+}
+
 await runMain('depthwise', async () => {
-  const backend = openDevice('cpu', { threads });
+  const backend = openDevice(device, { threads });
   setDefaultBackend(backend);
-  const bench = await openBenchmark(backend, {
-    arch: 'xception',
-    mode,
-    batch,
-    size,
-    augment: 'none',
-    seed: 0,
-  });
+  const setup = { arch: 'xception', mode, batch, size, augment: 'none', seed: 0 } as const;
+  if (precision !== 'fp32') {
+    say({ missing: `this build of depthwise has no --precision ${precision} for networks` });
+    return;
+  }
+  const bench = await openBenchmark(backend, setup);
   await bench.run(warmup);
-  const { onednn, isa } = backend.details;
-  say({ ready: `depthwise ${version}, oneDNN ${onednn}, ${isa}, ${threads} threads` });
+  say({ ready: `depthwise ${version}, ${describe(backend)}` });
   for await (const line of createInterface(process.stdin)) {
     const { run } = JSON.parse(line) as Request;
-    say({ milliseconds: await bench.run(run) });
+    const milliseconds = await bench.run(run);
+    // On a CPU the process's own memory is what counts, and the parent sees that.
+    const ofDevice = backend.name === 'cpu' ? {} : { heldBytes: backend.memory().peak };
+    say({ milliseconds, ...ofDevice });
   }
   await bench[Symbol.asyncDispose]();
   backend.dispose();

@@ -9,12 +9,20 @@ const idleLimit = 0.02;
 
 const fixed = (value: number, digits = 2): string => value.toFixed(digits);
 
+/** Whether anyone computes on a GPU, and says how much of its memory tensors take. */
+const tellsUse = (comparisons: readonly Comparison[]): boolean =>
+  comparisons.some(({ measured }) => measured.some(({ usedBytes }) => usedBytes !== undefined));
+
 /** One row per contender and setting, under a head. Ratios above 1 are in favour of the first contender. */
 export function comparisonRows(comparisons: readonly Comparison[]): Rows {
-  const head = ['mode', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'];
+  const head = [
+    ...['mode', 'precision', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'],
+    ...(tellsUse(comparisons) ? ['in tensors MB'] : []),
+  ];
   const body = comparisons.flatMap(({ setting, measured }) =>
-    measured.map(({ name, imagesPerSecond, ratio, peakBytes }) => [
+    measured.map(({ name, imagesPerSecond, ratio, peakBytes, usedBytes }) => [
       setting.mode,
+      setting.precision,
       String(setting.batch),
       name,
       fixed(imagesPerSecond.median),
@@ -23,6 +31,7 @@ export function comparisonRows(comparisons: readonly Comparison[]): Rows {
       fixed(ratio),
       fixed(peakBytes / 1e6, 0),
       fixed((measured[0] as Measured).peakBytes / peakBytes),
+      ...(tellsUse(comparisons) ? [usedBytes === undefined ? '' : fixed(usedBytes / 1e6, 0)] : []),
     ]),
   );
   return [head, ...body];
@@ -33,7 +42,8 @@ export function comparisonRows(comparisons: readonly Comparison[]): Rows {
  */
 export function conclusions(comparisons: readonly Comparison[]): string[] {
   return comparisons.flatMap(({ setting, measured, leftOut }) => {
-    const where = `${setting.mode}, batch ${setting.batch}, ${setting.size} pixels, ${setting.threads} threads`;
+    const { mode, batch, size, precision, device, threads } = setting;
+    const where = `${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}, ${threads} threads`;
     const [first, ...others] = measured;
     const best = others.toSorted((a, b) => a.ratio - b.ratio)[0];
     const lines: string[] = [];
@@ -59,14 +69,14 @@ export const comparisonText = (comparisons: readonly Comparison[]): string =>
 /** For bench/results. */
 export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
   const rows = comparisonRows(comparisons);
-  const aligned = (rows[0] ?? []).map((_, i) => i !== 0 && i !== 2);
+  const aligned = (rows[0] ?? []).map((title) => !['mode', 'precision', 'who'].includes(title));
   const versions = new Map(
     comparisons.flatMap(({ measured }) => measured.map(({ name, description }) => [name, description])),
   );
   return [
     'Contenders take turns; images/s are medians over the rounds. Ratio: images/s of the first over this one, ' +
-      'median of the ratios of the rounds. Peak: most resident memory of a process of this setting alone ' +
-      '(VmHWM); memory ratio: the first over this one.',
+      'median of the ratios of the rounds. Peak: the most memory that a process of this setting alone held, ' +
+      'resident (VmHWM) or of the GPU; memory ratio: the first over this one.',
     markdownTable(rows, aligned),
     conclusions(comparisons)
       .map((line) => `- ${line}`)

@@ -9,6 +9,14 @@ export type Mode = 'train' | 'infer';
 
 export const modes = ['train', 'infer'] as const satisfies readonly Mode[];
 
+/**
+ * What activations are kept in. `fp32` is true fp32, without TF32; `bf16` and `fp16` keep weights, sums and the loss in
+ * fp32 when training.
+ */
+export type BenchPrecision = 'fp32' | 'bf16' | 'fp16';
+
+export const precisions = ['fp32', 'bf16', 'fp16'] as const satisfies readonly BenchPrecision[];
+
 /** One setting of a benchmark. All contenders get it as flags. */
 export interface Setting {
   readonly mode: Mode;
@@ -20,6 +28,9 @@ export interface Setting {
   readonly threads: number;
   /** Steps before the process says that it is ready; the first of them compile. */
   readonly warmup: number;
+  /** `cpu`, `cuda`; of this project also `cudasim`. */
+  readonly device: string;
+  readonly precision: BenchPrecision;
 }
 
 /** What a parent asks. The end of stdin means: exit. */
@@ -32,17 +43,20 @@ export interface Request {
 export type Reply =
   /** Versions, for people. */
   | { readonly ready: string }
-  /** Of each step. */
-  | { readonly milliseconds: readonly number[] }
+  /**
+   * Of each step; and where the memory that matters is a GPU's: the most bytes that the process ever held of it, and the
+   * most that tensors took of those.
+   */
+  | { readonly milliseconds: readonly number[]; readonly heldBytes?: number; readonly usedBytes?: number }
   /** Why this contender cannot run here; the process then ends. */
   | { readonly missing: string };
 
 /** A setting as the flags that every contender takes. */
-export const settingFlags = ({ mode, batch, size, threads, warmup }: Setting): string[] =>
-  Object.entries({ mode, batch, size, threads, warmup }).flatMap(([name, value]) => [
-    `--${name}`,
-    String(value),
-  ]);
+export function settingFlags(setting: Setting): string[] {
+  const { mode, batch, size, threads, warmup, device, precision } = setting;
+  const flags = { mode, batch, size, threads, warmup, device, precision };
+  return Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
+}
 
 /** One line of a child, or undefined for something else that a library printed. */
 export function parseReply(line: string): Reply | undefined {
@@ -57,5 +71,10 @@ export function parseReply(line: string): Reply | undefined {
   if ('missing' in value && typeof value.missing === 'string') return { missing: value.missing };
   if (!('milliseconds' in value) || !Array.isArray(value.milliseconds)) return undefined;
   const milliseconds: unknown[] = value.milliseconds;
-  return milliseconds.every((time) => typeof time === 'number') ? { milliseconds } : undefined;
+  if (!milliseconds.every((time) => typeof time === 'number')) return undefined;
+  const bytes = (name: 'heldBytes' | 'usedBytes') => {
+    const count: unknown = Reflect.get(value, name);
+    return typeof count === 'number' ? { [name]: count } : {};
+  };
+  return { milliseconds, ...bytes('heldBytes'), ...bytes('usedBytes') };
 }

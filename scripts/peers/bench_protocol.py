@@ -1,6 +1,7 @@
 # The Python side of the benchmarks' protocol: flags, a loop that runs steps when told, a JSON object a line.
 """Twin of bench/support/protocol.ts. A peer's script says `serve(prepare)`, where `prepare(options)` imports
-what it needs, builds the model and returns (versions, step); `step()` runs one step and waits for its result."""
+what it needs, builds the model and returns (versions, step) or (versions, step, memory); `step()` runs one step and
+waits for its result, `memory()` gives what a reply says of a GPU's memory, by name."""
 
 import argparse
 import ctypes
@@ -11,12 +12,18 @@ import sys
 import time
 
 
+class MissingError(Exception):
+    """What this peer needs is not on this machine: no failure, but something to say."""
+
+
 def flags(**more):
     """The flags of every contender; `more` are switches of this one, by name."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--mode', choices=('train', 'infer'), required=True)
     for name in ('batch', 'size', 'threads', 'warmup'):
         parser.add_argument(f'--{name}', type=int, required=True)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
     for name, text in more.items():
         parser.add_argument(f'--{name}', action='store_true', help=text)
     return parser.parse_args()
@@ -40,10 +47,14 @@ def serve(prepare, **more):
         print(json.dumps(reply), file=out, flush=True)
 
     try:
-        versions, step = prepare(options)
+        versions, step, *rest = prepare(options)
     except ImportError as error:
         say(missing=f'its Python packages are not all installed: {error}')
         return
+    except MissingError as error:
+        say(missing=str(error))
+        return
+    memory = rest[0] if rest and rest[0] is not None else dict
 
     def run(steps):
         times = []
@@ -55,6 +66,8 @@ def serve(prepare, **more):
         return times
 
     run(options.warmup)
+    memory()  # what the first steps took, which try algorithms, is not the network's
     say(ready=versions)
     for line in sys.stdin:
-        say(milliseconds=run(json.loads(line)['run']))
+        times = run(json.loads(line)['run'])
+        say(milliseconds=times, **memory())

@@ -6,11 +6,19 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import { alternate } from '../../bench/support/alternate.ts';
-import type { Contender } from '../../bench/support/contenders.ts';
+import { type Contender, peers, takes } from '../../bench/support/contenders.ts';
 import { comparisonMarkdown, comparisonText } from '../../bench/support/peersReport.ts';
-import { parseReply, settingFlags } from '../../bench/support/protocol.ts';
+import { parseReply, type Setting, settingFlags } from '../../bench/support/protocol.ts';
 
-const setting = { mode: 'train', batch: 8, size: 71, threads: 2, warmup: 1 } as const;
+const setting: Setting = {
+  mode: 'train',
+  batch: 8,
+  size: 71,
+  threads: 2,
+  warmup: 1,
+  device: 'cpu',
+  precision: 'fp32',
+};
 const rounds = { rounds: 3, steps: 2, settle: 1 };
 
 describe('bench: peers', () => {
@@ -108,21 +116,43 @@ describe('bench: peers', () => {
     };
     const text = comparisonText([found]).split('\n');
     expect(text.slice(0, 4).map((line) => line.trim().split(/\s{2,}/))).to.deep.equal([
-      ['mode', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'],
-      ['train', '8', 'ours', '80.00', '80.00', '80.00', '1.00', '600', '1.00'],
-      ['train', '8', 'slow', '20.00', '20.00', '20.00', '4.00', '1000', '0.60'],
-      ['train', '8', 'fast', '50.00', '50.00', '50.00', '1.60', '1000', '0.60'],
+      ['mode', 'precision', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'],
+      ['train', 'fp32', '8', 'ours', '80.00', '80.00', '80.00', '1.00', '600', '1.00'],
+      ['train', 'fp32', '8', 'slow', '20.00', '20.00', '20.00', '4.00', '1000', '0.60'],
+      ['train', 'fp32', '8', 'fast', '50.00', '50.00', '50.00', '1.60', '1000', '0.60'],
     ]);
     expect(text[4]).to.contain('ours is 1.60 times as fast as fast');
     expect(text[5]).to.contain('without absent (its library is not installed)');
     expect(text[6]).to.contain('slow took 50 % of a core while others were measured');
     const markdown = comparisonMarkdown([found]);
-    expect(markdown).to.contain('| train | 8 | fast | 50.00 | 50.00 | 50.00 | 1.60 | 1000 | 0.60 |');
+    expect(markdown).to.contain('| train | fp32 | 8 | fast | 50.00 | 50.00 | 50.00 | 1.60 | 1000 | 0.60 |');
     expect(markdown).to.contain('- fast: fast 1.0');
+  });
+
+  it('has on a GPU the peers that compute there, in the precisions that they have', () => {
+    const named = (device: string, precision: Setting['precision'], mode: Setting['mode']) =>
+      peers.filter((peer) => takes(peer, { device, precision, mode })).map(({ name }) => name);
+    expect(named('cpu', 'fp32', 'train')).to.deep.equal(['torch-eager', 'torch-compiled', 'keras']);
+    expect(named('cpu', 'fp32', 'infer')).to.include('onnxruntime');
+    expect(named('cuda:0', 'bf16', 'infer')).to.deep.equal(['torch-eager', 'torch-compiled']);
+  });
+
+  it('counts the memory of a GPU where a contender tells it', async () => {
+    const { measured } = await alternate([fake('held', 10), fake('resident', 10)], setting, rounds, say);
+    const [held, resident] = measured;
+    expect([held?.peakBytes, held?.usedBytes]).to.deep.equal([3e9, 2e9]);
+    expect(resident?.usedBytes).to.equal(undefined);
+    const text = comparisonText([{ setting, measured, leftOut: [] }]).split('\n');
+    expect(text[0]?.endsWith('in tensors MB')).to.equal(true);
+    expect(text[1]).to.match(/ 3000 +1\.00 +2000$/);
   });
 
   it('takes from a child only what the protocol knows', () => {
     expect(parseReply('{"milliseconds":[1,2]}')).to.deep.equal({ milliseconds: [1, 2] });
+    expect(parseReply('{"milliseconds":[1],"heldBytes":8,"usedBytes":"4","more":1}')).to.deep.equal({
+      milliseconds: [1],
+      heldBytes: 8,
+    });
     for (const line of [
       'banner',
       '',
