@@ -1,8 +1,8 @@
 // Which cuDNN there is, and which GPUs: the search that the CUDA backend makes, for people who want cuDNN alone.
 
 import { dirname, join } from 'node:path';
+import { cudaBuild } from '../backend/cuda/build.ts';
 import { type CudaLibraries, findLibraries, showCudnnVersion } from '../backend/cuda/libraries.ts';
-import { cudaBuild } from '../backend/cuda/open.ts';
 import { type Gpu, Probe } from '../backend/cuda/probe.ts';
 import { thisMachine } from '../backend/cuda/system.ts';
 import { loadAddon } from '../backend/load.ts';
@@ -26,7 +26,7 @@ let found: CudaLibraries | undefined;
  */
 export function findCudnn(): CudaLibraries {
   if (found !== undefined) return found;
-  const search = findLibraries(thisMachine(), probe(), cudaBuild);
+  const search = findLibraries(thisMachine(), probe(), cudaBuild());
   if ('found' in search) {
     found = search.found;
     return found;
@@ -35,7 +35,7 @@ export function findCudnn(): CudaLibraries {
   throw new LoadError(`cuDNN cannot be used: ${some?.where ?? 'no place'}: ${some?.problem ?? 'not found'}`, {
     code: some?.code ?? 'CUDNN_NOT_FOUND',
     details: [`searched: ${search.misses.map(({ where, problem }) => `${where} (${problem})`).join(', ')}`],
-    fixes: [`pip install nvidia-cudnn-cu${cudaBuild.cuda} nvidia-cublas`, 'DEPTHWISE_CUDA_DIR=/path'],
+    fixes: [`pip install nvidia-cudnn-cu${cudaBuild().cuda} nvidia-cublas`, 'DEPTHWISE_CUDA_DIR=/path'],
   });
 }
 

@@ -4,8 +4,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { cudaBuild } from '../../lib/backend/cuda/build.ts';
 import { findLibraries } from '../../lib/backend/cuda/libraries.ts';
-import { cudaBuild } from '../../lib/backend/cuda/open.ts';
 import { Probe } from '../../lib/backend/cuda/probe.ts';
 import { thisMachine } from '../../lib/backend/cuda/system.ts';
 import { loadAddon } from '../../lib/backend/load.ts';
@@ -107,6 +107,18 @@ const cases: readonly Case[] = [
     make: (machine) => machine.driver({ CAPABILITY: 70 }).backend().wheels(),
     code: 'NO_DEVICE',
     reason: /is of sm_70; sm_75 or later is needed/,
+    fix: /another GPU/,
+  },
+  {
+    title: 'a GPU that is too old for the architectures of this build',
+    make: (machine) =>
+      machine
+        .driver({ CAPABILITY: 80 })
+        .backend()
+        .wheels()
+        .built('{"cuda": 13, "cudnn": 90800, "capability": 90, "architectures": [90, 100]}'),
+    code: 'NO_DEVICE',
+    reason: /is of sm_80; sm_90 or later is needed/,
     fix: /another GPU/,
   },
   {
@@ -247,7 +259,7 @@ const cases: readonly Case[] = [
 function present(): ReadonlySet<string> {
   const system = { ...thisMachine(), env: {} };
   const probe = new Probe(system, join(loadAddon().folder, 'depthwise_probe'));
-  const search = findLibraries(system, probe, cudaBuild);
+  const search = findLibraries(system, probe, cudaBuild());
   const some = 'found' in search || search.misses.some(({ something }) => something);
   return new Set([...(probe.driver().state === 'missing' ? [] : ['driver']), ...(some ? ['cudnn'] : [])]);
 }

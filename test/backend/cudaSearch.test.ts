@@ -2,6 +2,7 @@
 // probe are read, and the fixes for each kind of machine.
 
 import { expect } from 'chai';
+import { readBuild } from '../../lib/backend/cuda/build.ts';
 import { findCuda } from '../../lib/backend/cuda/find.ts';
 import {
   type CudaBuild,
@@ -384,5 +385,18 @@ describe('the fixes', () => {
       'To mend it, one of:',
       ...fixes.map((fix, i) => `  ${i + 1}. ${fix}`),
     ]);
+  });
+});
+
+describe('what the CUDA backend is built for', () => {
+  it('is read from what its build wrote', () => {
+    const text = '{"cuda": 13, "cudnn": 90800, "capability": 90, "architectures": [90], "nvcc": "13.0.88"}';
+    expect(readBuild(text)).to.deep.equal({ cuda: 13, cudnn: 90800, capability: 90 });
+  });
+
+  it('is an error where that is something else', () => {
+    for (const text of ['', '{}', '[13, 90800, 90]', '{"cuda": 13, "cudnn": "90800", "capability": 90}']) {
+      expect(() => readBuild(text), text).to.throw(/libdepthwise_cuda\.json: expected a whole number as c/);
+    }
   });
 });

@@ -95,6 +95,12 @@ export class FakeMachine {
     return this;
   }
 
+  /** What the backend's build wrote down beside it. */
+  built(text: string): this {
+    writeFileSync(this.at('native', 'libdepthwise_cuda.json'), text);
+    return this;
+  }
+
   /** A CUDA backend whose device cannot be opened. */
   lostBackend(): this {
     this.#compile('backend.c', this.at('native', 'libdepthwise_cuda.so'), {});

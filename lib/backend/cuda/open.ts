@@ -4,13 +4,11 @@ import { join } from 'node:path';
 import { LoadError } from '../../core/errors.ts';
 import { loadAddon, pluginPath } from '../load.ts';
 import { type NativeBackend, type NativeOptions, openNative } from '../native.ts';
+import { cudaBuild } from './build.ts';
 import { type FoundCuda, findCuda } from './find.ts';
-import { type CudaBuild, showCudnnVersion } from './libraries.ts';
+import { showCudnnVersion } from './libraries.ts';
 import { Probe } from './probe.ts';
 import { thisMachine } from './system.ts';
-
-/** What `libdepthwise_cuda.so` is built for: nvcc of CUDA 13 for sm_75 and later, graphs of cuDNN 9.8. */
-export const cudaBuild: CudaBuild = { cuda: 13, cudnn: 90800, capability: 75 };
 
 /** The probe lies beside the addon. */
 function probePath(): string {
@@ -44,7 +42,7 @@ function unloadable(error: LoadError, found: FoundCuda): LoadError {
     fixes:
       absent === undefined
         ? ['install depthwise again, or build it again: npm run build']
-        : [`install what has ${absent}, of CUDA ${cudaBuild.cuda}, or name its folder in LD_LIBRARY_PATH`],
+        : [`install what has ${absent}, of CUDA ${cudaBuild().cuda}, or name its folder in LD_LIBRARY_PATH`],
   });
 }
 
@@ -56,7 +54,7 @@ export function openCuda(options: NativeOptions): NativeBackend {
   const { addon } = loadAddon();
   const system = thisMachine();
   const probe = new Probe(system, probePath());
-  const found = findCuda(system, probe, cudaBuild, options.ordinal ?? 0, () => pluginPath('cuda'));
+  const found = findCuda(system, probe, cudaBuild(system), options.ordinal ?? 0, () => pluginPath('cuda'));
   const { paths, version, folder } = found.libraries;
   try {
     const opened = addon.openCudnn([found.driver, ...paths]);
