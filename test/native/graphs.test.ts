@@ -6,7 +6,7 @@ import { openNative } from '../../lib/backend/native.ts';
 import { compile } from '../../lib/core/compile.ts';
 import { LoadError } from '../../lib/core/errors.ts';
 import { scope } from '../../lib/core/scope.ts';
-import { training } from '../passes/networks.ts';
+import { smallInception, training } from '../passes/networks.ts';
 import { isRequired } from '../support/devices.ts';
 import { skip } from '../support/skip.ts';
 import { addon, download, payload, upload } from './support.ts';
@@ -88,8 +88,9 @@ describe('graphs', () => {
     const losses = [true, false].map((on) => {
       const backend = withGraphs(on, () => openNative('cudasim'));
       try {
-        return ['a', 'b', 'c'].map((seed) => {
-          using trained = training(backend, seed);
+        return ['a', 'b', 'c', 'inception'].map((seed) => {
+          const network = seed === 'inception' ? smallInception() : undefined;
+          using trained = training(backend, seed, 0.05, network, [2, network ? 21 : 9]);
           using step = compile(trained.step);
           const losses = Array.from({ length: 10 }, (_, i) =>
             scope(() => step(...trained.inputs(i + 1)).dataSync()[0]),

@@ -9,6 +9,7 @@ import {
   Conv2d,
   Dropout,
   globalAvgPool,
+  Lambda,
   Linear,
   maxPool,
   Residual,
@@ -16,14 +17,12 @@ import {
   SeparableConv2d,
   Sequential,
 } from '../../lib/nn/layers.ts';
-import { ForwardContext, type Module } from '../../lib/nn/module.ts';
+import { ForwardContext, Module } from '../../lib/nn/module.ts';
 import { ops } from '../../lib/ops/index.ts';
 import { createOptimizer, PolyakAverage, sgd } from '../../lib/optim/index.ts';
 import { Random } from '../support/random.ts';
 
 const classes = 3;
-const size = 9;
-const batch = 2;
 
 /** A network of two to four random modules: images [2, 9, 9, 3] to logits [2, 3]. */
 export function randomNetwork(random: Random): Module {
@@ -75,6 +74,62 @@ export function randomNetwork(random: Random): Module {
   ]);
 }
 
+/** Branches from one input, joined along the channels. */
+class Branches extends Module {
+  readonly #branches: readonly Module[];
+
+  constructor(...branches: readonly Module[]) {
+    super();
+    this.#branches = branches;
+  }
+
+  override children() {
+    return this.#branches.map((branch, i) => [`branch${i}`, branch] as const);
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    return ops.concat(
+      this.#branches.map((branch) => branch.forward(x, context)),
+      3,
+    );
+  }
+}
+
+/**
+ * A small network of what Inception V3 is made of: convolutions of 1 by 7 and 7 by 1, average pooling, branches that are
+ * joined, and a grid that is halved beside a pooling. Channels are no multiples of 8 in places.
+ */
+export function smallInception(): Module {
+  const conv = (
+    inputs: number,
+    outputs: number,
+    kernel: number | readonly [number, number],
+    stride = 1,
+  ): Module =>
+    new Sequential(
+      ['conv', new Conv2d(inputs, outputs, { kernel, stride, padding: stride > 1 ? 'valid' : 'same' })],
+      ['bn', new BatchNorm(outputs)],
+      relu(),
+    );
+  const pooled = new Lambda('avgPool', (x) => ops.avgPool(x, { kernel: 3, stride: 1, padding: 'same' }));
+  return new Sequential(
+    ['stem', conv(3, 12, 3, 2)],
+    [
+      'sevens', // 8 + 10 + 6 channels
+      new Branches(
+        conv(12, 8, 1),
+        new Sequential(['a', conv(12, 7, 1)], ['b', conv(7, 7, [1, 7])], ['c', conv(7, 10, [7, 1])]),
+        new Sequential(pooled, ['d', conv(12, 6, 1)]),
+      ),
+    ],
+    ['halves', new Branches(conv(24, 8, 3, 2), maxPool(3, 2, 'valid'))], // 8 + 24 channels
+    ['ones', new Branches(conv(32, 9, [1, 3]), conv(32, 9, [3, 1]))],
+    globalAvgPool(),
+    new Dropout(0.3),
+    ['predictions', new Linear(18, classes)],
+  );
+}
+
 /** A network in training: a step as a function to run as it is or to compile, its inputs, and all that it changes. */
 export interface Training extends Disposable {
   readonly step: (...inputs: Tensor[]) => Tensor;
@@ -83,9 +138,15 @@ export interface Training extends Disposable {
   readonly state: ReadonlyMap<string, Variable>;
 }
 
-/** Momentum, weight decay and Polyak average of a random network; all depends on `seed` alone. */
-export function training(backend: Backend, seed: string, rate = 0.05): Training {
-  const model = randomNetwork(new Random(seed)).to(backend, { seed: 1 });
+/** Momentum, weight decay and Polyak average of a network, by default a random one; all depends on `seed` alone. */
+export function training(
+  backend: Backend,
+  seed: string,
+  rate = 0.05,
+  network: Module = randomNetwork(new Random(seed)),
+  [batch, size]: readonly [batch: number, size: number] = [2, 9],
+): Training {
+  const model = network.to(backend, { seed: 1 });
   const optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.parameters(), { weightDecay: 1e-3 });
   const polyak = new PolyakAverage(model.parameters());
   const parameters = [...model.parameters().values()];
