@@ -1,7 +1,7 @@
 // Where and when something was measured.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 
@@ -28,6 +28,9 @@ function commit(): string {
   const git = (...args: string[]) =>
     execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
+    // A bundle is no checkout, and says which commit it was made of.
+    const noted = resolve(root, 'commit');
+    if (existsSync(noted)) return readFileSync(noted, 'utf8').trim();
     return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '-uno') === '' ? '' : '+'}`;
   } catch {
     return '';
