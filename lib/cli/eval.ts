@@ -3,14 +3,18 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import {
+  arrays,
   type Classifier,
   DataError,
+  type Dataset,
   type Evaluation,
   evaluate,
   type ImageFolder,
   imageFolder,
   preprocessings,
 } from '../index.ts';
+import { readArrayLabels, readImages } from './arrayFiles.ts';
+import { UsageError } from './failure.ts';
 import {
   type CommonFlags,
   integer,
@@ -23,11 +27,40 @@ import {
 } from './flags.ts';
 import { isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
 import { count, percent, print, table } from './output.ts';
-import { loadFlagged, type WeightFlags, withWeightFlags } from './weights.ts';
+import { loadFlagged, readLines, type WeightFlags, withWeightFlags } from './weights.ts';
 
 interface EvalFlags extends CommonFlags, ModeFlags, WeightFlags {
   readonly batch: number;
   readonly workers?: number;
+  readonly arrays?: string[];
+  readonly classImportance?: string;
+}
+
+/** Images and labels from files, with the classes of the model. */
+async function evaluationArrays(files: readonly string[], model: Classifier): Promise<Dataset> {
+  const [imageFile = '', labelFile = ''] = files;
+  const images = await readImages(imageFile);
+  const labels = await readArrayLabels(labelFile);
+  const { size, labels: names, classes } = model.config;
+  try {
+    return arrays(images, labels, {
+      classes: names ?? classes,
+      ...(images.data instanceof Float32Array ? {} : { size }),
+    });
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw new DataError(`${labelFile}: ${cause.message}`, { file: labelFile, cause });
+  }
+}
+
+/** A number a line, one for each class. */
+async function readImportance(file: string): Promise<number[]> {
+  const numbers = (await readLines(file, 'one number a line')).map((line) =>
+    line.trim() === '' ? Number.NaN : Number(line),
+  );
+  const wrong = numbers.findIndex((value) => !(value >= 0 && Number.isFinite(value)));
+  if (wrong >= 0) throw new DataError(`${file}: line ${wrong + 1} is not a number of at least 0`, { file });
+  return numbers;
 }
 
 /** The images of `dir`, or of its `validation/`, with the classes of the model. */
@@ -67,7 +100,14 @@ export function evaluationJson(found: Evaluation): object {
 const widestMatrix = 30;
 
 function printEvaluation(found: Evaluation): void {
-  const { images, top1, top5, loss, perClass, confusion } = found;
+  const { images, top1, top5, loss, perClass, confusion, map } = found;
+  if (map !== undefined) {
+    const { k, value, weighted } = map;
+    print(
+      `${count(images, 'image')}: MAP@${k} ${percent(value)}, weighted ${percent(weighted)}, loss ${loss.toFixed(4)}`,
+    );
+    return;
+  }
   print(`${count(images, 'image')}: top-1 ${percent(top1)}, top-5 ${percent(top5)}, loss ${loss.toFixed(4)}`);
   print('');
   const rows = perClass.map((scores) => [
@@ -90,22 +130,41 @@ function printEvaluation(found: Evaluation): void {
 
 export function evalCommand(): Command {
   return withCommonFlags(withModeFlags(withWeightFlags(withModelFlags(new Command('eval')))))
-    .description('top-1, top-5, loss, per-class table, confusion matrix')
-    .argument('<data>', 'a folder per class, or a folder that has validation/')
+    .description(
+      'top-1, top-5, loss, per-class table, confusion matrix; mean average precision for many labels',
+    )
+    .argument('[data]', 'a folder per class, or a folder that has validation/')
+    .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
+    .option(
+      '--class-importance <file>',
+      'for many labels: weights of the classes in the weighted mean, one number a line (default: how common they are)',
+    )
     .option('--batch <n>', 'images at a time', integer(1), 32)
     .option('--workers <n>', 'images decoded at the same time', integer(1))
-    .action(async (data: string, flags: EvalFlags) => {
+    .action(async (data: string | undefined, flags: EvalFlags) => {
+      const { arrays: files } = flags;
+      if ((data === undefined) === (files === undefined)) {
+        throw new UsageError('expected a data folder, or --arrays X.npy Y.npy, and not both');
+      }
+      if (files !== undefined && files.length !== 2) {
+        throw new UsageError(`--arrays takes two files, X.npy Y.npy; got ${files.length}`);
+      }
       const backend = openFlagged(flags);
       using model = await loadFlagged(flags);
-      const folder = evaluationFolder(data, model, flags.weights);
+      const set =
+        files === undefined
+          ? evaluationFolder(data as string, model, flags.weights)
+          : await evaluationArrays(files, model);
+      const importance = flags.classImportance;
       model.to(backend);
-      const found = await evaluate(model, folder, {
+      const found = await evaluate(model, set, {
         batchSize: flags.batch,
         loss: model.activation,
+        ...(importance === undefined ? {} : { classImportance: await readImportance(importance) }),
         mode: modeOf(flags),
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       });
-      sayHowManySkipped(folder.skipped);
+      sayHowManySkipped(set.skipped);
       if (flags.json) print(evaluationJson(found));
       else printEvaluation(found);
     });

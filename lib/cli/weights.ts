@@ -24,19 +24,19 @@ export function withWeightFlags(command: Command): Command {
 export const readFlagged = (path: string, raw: boolean): Promise<WeightFile> =>
   readWeights(path, { raw, warn: say });
 
-/** The names of the classes in a text file, one a line. */
-export async function readLabels(file: string): Promise<string[]> {
+/** The lines of a text file. `expected` is said where it cannot be read. */
+export async function readLines(file: string, expected: string): Promise<string[]> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
   } catch (cause) {
-    throw new DataError(`${file}: cannot be read; expected a text file with one class name a line`, {
-      file,
-      cause,
-    });
+    throw new DataError(`${file}: cannot be read; expected a text file with ${expected}`, { file, cause });
   }
   return text.replace(/\r?\n$/, '').split(/\r?\n/);
 }
+
+/** The names of the classes in a text file, one a line. */
+export const readLabels = (file: string): Promise<string[]> => readLines(file, 'one class name a line');
 
 /** The classifier that the flags name. */
 export async function loadFlagged(flags: WeightFlags): Promise<Classifier> {

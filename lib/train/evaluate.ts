@@ -45,9 +45,12 @@ export interface Evaluation {
 /** Mean average precision over the best `k` answers, for images with many labels. */
 export interface MeanAveragePrecision {
   readonly k: number;
-  /** Mean over the images that have a label: sum of precision at each true answer / min(labels, k). */
+  /** Mean over the images that have a label (of a class that counts): sum of precision at each true answer / min(labels, k). */
   readonly value: number;
-  /** The same, each image's labels weighted by how many images have them (the paper, section 4.3.2, weights classes by how common they are). */
+  /**
+   * The same with each label's precision times its class's weight, divided by what the best answers would give. The paper
+   * (section 4.3.2) weights classes by how common they are, on a scale of its own that is not public.
+   */
   readonly weighted: number;
 }
 
@@ -57,6 +60,8 @@ export interface EvaluateOptions {
   readonly batchSize?: number;
   /** Default 'softmax'. */
   readonly loss?: LossKind;
+  /** Of each class in the weighted mean average precision. Default: how many of the images have its label. */
+  readonly classImportance?: readonly number[] | undefined;
   /** Images decoded at the same time; default: by the number of processors. */
   readonly workers?: number;
   /** 'compiled': the network is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
@@ -108,6 +113,7 @@ const mapK = 100;
 export class Tally {
   readonly #classes: readonly string[];
   readonly #loss: LossKind;
+  readonly #importance: readonly number[] | undefined;
   #images = 0;
   #lossSum = 0;
   #top1 = 0;
@@ -121,9 +127,18 @@ export class Tally {
     readonly labels: number[];
   }[] = [];
 
-  constructor(classes: readonly string[], loss: LossKind) {
+  /** @param importance see {@link EvaluateOptions.classImportance} */
+  constructor(classes: readonly string[], loss: LossKind, importance?: readonly number[]) {
+    const wrong = importance?.find((weight) => !(weight >= 0 && Number.isFinite(weight)));
+    if (wrong !== undefined || (importance !== undefined && importance.length !== classes.length)) {
+      const got = wrong === undefined ? `${importance?.length} numbers` : String(wrong);
+      throw new ArgumentError(
+        `evaluation: classImportance expects ${classes.length} numbers of at least 0, got ${got}`,
+      );
+    }
     this.#classes = classes;
     this.#loss = loss;
+    this.#importance = importance;
     this.#confusion = classes.map(() => new Array<number>(classes.length).fill(0));
     this.#inTop5 = classes.map(() => 0);
   }
@@ -217,6 +232,7 @@ export class Tally {
         if (labels.length === 0) continue;
         const weights = labels.map(weight).sort((a, b) => b - a);
         const whole = weights.slice(0, k).reduce((total, value) => total + value, 0);
+        if (whole === 0) continue;
         let found = 0;
         hits.forEach(({ rank, label }, nth) => {
           found += (weight(label) * (nth + 1)) / (rank + 1);
@@ -226,7 +242,8 @@ export class Tally {
       }
       return count === 0 ? 0 : sum / count;
     };
-    return { k, value: mean(() => 1), weighted: mean((label) => common[label] as number) };
+    const importance = this.#importance ?? common;
+    return { k, value: mean(() => 1), weighted: mean((label) => importance[label] as number) };
   }
 }
 
@@ -285,14 +302,14 @@ export async function evaluate(
   data: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { loss = 'softmax', workers, mode, signal, onBatch } = options;
+  const { loss = 'softmax', classImportance, workers, mode, signal, onBatch } = options;
   const batchSize = Math.min(options.batchSize ?? 32, Math.max(1, data.length));
   if (data.classes.length !== model.config.classes) {
     throw new DataError(
       `evaluation: the model has ${model.config.classes} classes, the data ${data.classes.length}`,
     );
   }
-  const tally = new Tally(data.classes, loss);
+  const tally = new Tally(data.classes, loss, classImportance);
   using predictor = new Predictor(model, mode);
   const batches = data.batches({
     batchSize,

@@ -1,6 +1,7 @@
 // Evaluation: what is counted, against counts made by hand.
 
 import { expect } from 'chai';
+import { uniform } from '../../lib/core/philox.ts';
 import { bestOf, evaluate, Tally } from '../../lib/train/evaluate.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
 import { modes } from '../support/modes.ts';
@@ -53,6 +54,65 @@ describe('Tally', () => {
     expect(map?.weighted).to.be.closeTo(((1 + 2 / 3) / 2 + 1 / 2) / 2, 1e-12); // all labels are equally common
     expect(top1).to.equal(0.5);
     expect(confusion).to.deep.equal([]);
+  });
+
+  it('gives the mean average precision at 100, plain and weighted, of an independent implementation', () => {
+    const [classes, images, k] = [130, 40, 100];
+    const names = Array.from({ length: classes }, (_, i) => `${i}`);
+    const random = (name: string, size: number) =>
+      Array.from({ length: size }, (_, i) => uniform(7, i, name.length));
+    // Logits in steps of 1/50, so that many are equal: the lower index is then first.
+    const logits = random('logits', images * classes).map((value) => Math.round(value * 50) / 50);
+    const labels = random('a label', images * classes).map((value, i) => Number(value < (i % classes) / 800));
+    const importance = random('importance', classes).map((value, i) => (i % 9 === 0 ? 0 : value));
+
+    /** By the definition: a list of answers, cut at k, walked from the best on. */
+    const expected = (weight: (label: number) => number) => {
+      const precisions: number[] = [];
+      for (let image = 0; image < images; image++) {
+        const at = (label: number) => image * classes + label;
+        const right = names.map((_, label) => label).filter((label) => labels[at(label)] === 1);
+        const best = right.map(weight).sort((a, b) => b - a);
+        const ideal = best.slice(0, k).reduce((sum, value) => sum + value, 0);
+        if (ideal === 0) continue;
+        const answers = names
+          .map((_, label) => ({ label, value: Math.fround(logits[at(label)] as number) }))
+          .sort((a, b) => b.value - a.value || a.label - b.label)
+          .slice(0, k);
+        let [hits, sum] = [0, 0];
+        answers.forEach(({ label }, rank) => {
+          if (!right.includes(label)) return;
+          hits += 1;
+          sum += (weight(label) * hits) / (rank + 1);
+        });
+        precisions.push(sum / ideal);
+      }
+      return precisions.reduce((sum, value) => sum + value, 0) / precisions.length;
+    };
+    const common = names.map(
+      (_, label) => labels.filter((one, i) => one === 1 && i % classes === label).length,
+    );
+
+    for (const [given, weight] of [
+      [undefined, common],
+      [importance, importance],
+    ] as const) {
+      const tally = new Tally(names, 'sigmoid', given);
+      tally.add(Float32Array.from(logits), Uint8Array.from(labels));
+      const { map } = tally.result();
+      expect(map?.k).to.equal(k);
+      expect(map?.value).to.be.closeTo(
+        expected(() => 1),
+        1e-12,
+      );
+      expect(map?.weighted).to.be.closeTo(
+        expected((label) => weight[label] as number),
+        1e-12,
+      );
+      expect(Math.abs((map?.weighted ?? 0) - (map?.value ?? 0))).to.be.greaterThan(1e-4);
+    }
+    expect(() => new Tally(names, 'sigmoid', [1])).to.throw(/130 numbers of at least 0, got 1 numbers/);
+    expect(() => new Tally(['a'], 'sigmoid', [-1])).to.throw(/1 numbers of at least 0, got -1/);
   });
 
   it('refuses many labels for a softmax, a label out of range, and nothing at all', () => {
