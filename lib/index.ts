@@ -14,7 +14,10 @@ export {
   type ClassifierOptions,
   createClassifier,
   fromWeightFile,
+  type InceptionV3Variant,
+  inceptionV3,
   loadModel,
+  type XceptionVariant,
   xception,
 } from './classify/load.ts';
 export { type Preprocessing, type PreprocessingName, preprocessings } from './classify/preprocess.ts';
@@ -41,6 +44,7 @@ export {
   type WeightFile,
   writeWeights,
 } from './interop/weights.ts';
+export { type OptionKind, type OptionKinds, type OptionValue, parseOptions } from './models/options.ts';
 export {
   type Architecture,
   architecture,

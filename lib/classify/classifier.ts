@@ -284,7 +284,8 @@ export class Classifier implements Disposable {
     const state = this.network.state();
     const skipped: string[] = [];
     const problems: string[] = [];
-    const isClassifier = (name: string) => options.skipClassifier === true && name.startsWith('predictions.');
+    const isClassifier = (name: string) =>
+      options.skipClassifier === true && /^(aux_)?predictions\./.test(name);
     for (const [name, parameter] of state) {
       const given = tensors.get(name);
       const fits = given !== undefined && given.shape.join() === parameter.shape.join();

@@ -2,11 +2,20 @@
 
 import { ArgumentError } from '../core/errors.ts';
 import { readWeights, type WeightFile } from '../interop/weights.ts';
+import type { inceptionV3Variant } from '../models/inceptionV3.ts';
+import type { OptionsOf } from '../models/options.ts';
 import { architecture } from '../models/registry.ts';
+import type { xceptionVariant } from '../models/xception.ts';
 import { Classifier } from './classifier.ts';
 import { isPreprocessingName } from './preprocess.ts';
 
-/** Options of {@link xception} and {@link createClassifier}. */
+/** What of Xception is left open, by the paper's experiments. */
+export type XceptionVariant = Partial<OptionsOf<typeof xceptionVariant>>;
+
+/** What of Inception V3 is left open. */
+export type InceptionV3Variant = Partial<OptionsOf<typeof inceptionV3Variant>>;
+
+/** Options of {@link createClassifier}, and of any network. */
 export interface ClassifierOptions {
   /** Number of classes, or their names. Default 1000. */
   readonly classes?: number | readonly string[];
@@ -16,6 +25,8 @@ export interface ClassifierOptions {
   readonly batchNormMomentum?: number;
   /** Edge of the images in pixels. Default: what the paper of the network uses. */
   readonly size?: number;
+  /** Options of the network itself by name: see `architecture(name).variant`. */
+  readonly variant?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -30,26 +41,40 @@ export function createClassifier(arch: string, options: ClassifierOptions = {}):
   if (!Number.isInteger(classes) || classes < 1) {
     throw new ArgumentError(`${arch}: expected a number of classes of at least 1, got ${classes}`);
   }
-  if (!Number.isInteger(size) || size < known.minimumSize) {
-    throw new ArgumentError(`${arch}: expected a size of at least ${known.minimumSize} pixels, got ${size}`);
+  const variant = known.differing(options.variant ?? {});
+  const minimum = known.minimumSizeWith(variant);
+  if (!Number.isInteger(size) || size < minimum) {
+    throw new ArgumentError(`${arch}: expected a size of at least ${minimum} pixels, got ${size}`);
   }
   const { dropout = 0.5, batchNormMomentum = 0.99 } = options;
   if (!(batchNormMomentum >= 0 && batchNormMomentum < 1)) {
     throw new ArgumentError(`${arch}: expected batchNormMomentum in [0, 1), got ${batchNormMomentum}`);
   }
-  return new Classifier(known.build({ classes, dropout, batchNormMomentum }), {
+  return new Classifier(known.build({ classes, dropout, batchNormMomentum, variant }), {
     arch,
     classes,
     ...(labels === undefined ? {} : { labels: [...labels] }),
     size,
     preprocessing: 'keras',
-    options: { dropout, batchNormMomentum },
+    options: { dropout, batchNormMomentum, ...variant },
   });
 }
 
+/** A classifier of a network, whose own options stand beside those that every network has. */
+function named(arch: string, { classes, dropout, batchNormMomentum, size, ...own }: ClassifierOptions) {
+  const common = { classes, dropout, batchNormMomentum, size };
+  const given = Object.fromEntries(Object.entries(common).filter(([, value]) => value !== undefined));
+  const { variant, ...rest } = own;
+  return createClassifier(arch, { ...given, variant: { ...rest, ...variant } });
+}
+
 /** Xception (Chollet 2017, figure 5): 22,855,952 trainable parameters at 1,000 classes, 36 convolutional layers. */
-export const xception = (options: ClassifierOptions = {}): Classifier =>
-  createClassifier('xception', options);
+export const xception = (options: ClassifierOptions & XceptionVariant = {}): Classifier =>
+  named('xception', options);
+
+/** Inception V3 (Szegedy et al. 2015): 23,817,352 trainable parameters at 1,000 classes, without the auxiliary tower. */
+export const inceptionV3 = (options: ClassifierOptions & InceptionV3Variant = {}): Classifier =>
+  named('inception_v3', options);
 
 /**
  * A classifier from a file of weights (ours or Keras'), a checkpoint or a run folder, whose newest checkpoint is taken.
@@ -58,7 +83,13 @@ export const xception = (options: ClassifierOptions = {}): Classifier =>
  */
 export async function loadModel(
   path: string,
-  options: { raw?: boolean; arch?: string; classes?: number; size?: number } = {},
+  options: {
+    raw?: boolean;
+    arch?: string;
+    classes?: number;
+    size?: number;
+    variant?: Readonly<Record<string, unknown>>;
+  } = {},
 ): Promise<Classifier> {
   return fromWeightFile(await readWeights(path, { raw: options.raw ?? false }), { ...options, file: path });
 }
@@ -66,7 +97,13 @@ export async function loadModel(
 /** A classifier from weights that have been read. */
 export function fromWeightFile(
   weights: WeightFile,
-  options: { arch?: string; classes?: number; size?: number; file?: string } = {},
+  options: {
+    arch?: string;
+    classes?: number;
+    size?: number;
+    variant?: Readonly<Record<string, unknown>>;
+    file?: string;
+  } = {},
 ): Classifier {
   const classes = weights.classes ?? options.classes;
   const where = options.file === undefined ? '' : `${options.file}: `;
@@ -74,15 +111,15 @@ export function fromWeightFile(
     throw new ArgumentError(`${where}the file has no classifier; give the number of classes with --classes`);
   }
   const size = options.size ?? weights.size;
-  const option = (name: 'dropout' | 'batchNormMomentum') => {
-    const value = weights.options?.[name];
-    return typeof value === 'number' ? { [name]: value } : {};
-  };
-  const model = createClassifier(options.arch ?? weights.arch, {
+  const { dropout, batchNormMomentum, ...variant } = weights.options;
+  const arch = options.arch ?? weights.arch;
+  const option = (name: string, value: unknown) => (typeof value === 'number' ? { [name]: value } : {});
+  const model = createClassifier(arch, {
     classes: weights.labels ?? classes,
     ...(size === undefined ? {} : { size }),
-    ...option('dropout'),
-    ...option('batchNormMomentum'),
+    ...option('dropout', dropout),
+    ...option('batchNormMomentum', batchNormMomentum),
+    variant: arch === weights.arch ? { ...variant, ...options.variant } : { ...options.variant },
   });
   if (weights.activation !== undefined) model.configure({ activation: weights.activation });
   if (!isPreprocessingName(weights.preprocessing)) {

@@ -2,10 +2,20 @@
 
 import { Command, Option } from 'commander';
 import { architecture, architectureNames, type BenchmarkMode, benchmark, imageFolder } from '../index.ts';
-import { type CommonFlags, checkSize, integer, listOf, openFlagged, withCommonFlags } from './flags.ts';
+import {
+  type CommonFlags,
+  checkSize,
+  integer,
+  listOf,
+  openFlagged,
+  type VariantFlags,
+  variantOf,
+  withCommonFlags,
+  withVariantFlags,
+} from './flags.ts';
 import { print, table } from './output.ts';
 
-interface BenchFlags extends CommonFlags {
+interface BenchFlags extends CommonFlags, VariantFlags {
   readonly arch: string[];
   readonly mode: BenchmarkMode[];
   readonly batch: number;
@@ -18,7 +28,7 @@ interface BenchFlags extends CommonFlags {
 }
 
 export function benchCommand(): Command {
-  return withCommonFlags(new Command('bench'))
+  return withCommonFlags(withVariantFlags(new Command('bench')))
     .description('speed and memory; warm-up steps are not counted')
     .option('--arch <names>', 'networks, separated by commas', listOf(architectureNames), ['xception'])
     .option('--mode <modes>', 'train, infer, load; separated by commas', listOf(['train', 'infer', 'load']), [
@@ -32,7 +42,7 @@ export function benchCommand(): Command {
     .addOption(new Option('--augment <kind>').choices(['inception', 'light', 'none']).default('inception'))
     .option('--workers <n>', 'images decoded at the same time', integer(1))
     .action(async (flags: BenchFlags) => {
-      for (const arch of flags.arch) checkSize(arch, flags.size);
+      for (const arch of flags.arch) checkSize(arch, flags.size, variantOf(arch, flags));
       const backend = openFlagged(flags);
       const rows: (string | number)[][] = [
         ['arch', 'mode', 'batch', 'size', 'images/s', 'ms/step', 'peak MB'],
@@ -43,6 +53,7 @@ export function benchCommand(): Command {
           const size = flags.size ?? architecture(arch).size;
           const found = await benchmark(backend, {
             arch,
+            variant: variantOf(arch, flags),
             mode,
             batch,
             size,

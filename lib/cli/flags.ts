@@ -2,12 +2,15 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
+  ArgumentError,
   architecture,
   architectureNames,
   type Backend,
   DeviceError,
   LoadError,
+  type OptionValue,
   openDevice,
+  parseOptions,
   setDefaultBackend,
 } from '../index.ts';
 import { DeviceUnusableError, UsageError } from './failure.ts';
@@ -119,11 +122,40 @@ export function withModelFlags(command: Command): Command {
     );
 }
 
-/** Refuses a size that the network cannot take. */
-export function checkSize(arch: string, size: number | undefined): void {
-  const { minimumSize } = architecture(arch);
-  if (size !== undefined && size < minimumSize) {
-    throw new UsageError(`--size ${size} is too small for ${arch}; expected at least ${minimumSize}`);
+/** `--arch-option`, of the commands that make new networks. */
+export interface VariantFlags {
+  /** Each `name=value`. */
+  readonly archOption: string[];
+}
+
+export const withVariantFlags = (command: Command): Command =>
+  command.option(
+    '--arch-option <name=value>',
+    `an option of the network, again for each: ${architectureNames
+      .map((name) => `${name}: ${Object.keys(architecture(name).variant).join(', ')}`)
+      .join('; ')}`,
+    (text: string, before: string[]) => [...before, text],
+    [],
+  );
+
+/** The options of the network that the flags name. @throws UsageError for what it does not have */
+export function variantOf(arch: string, { archOption }: VariantFlags): Record<string, OptionValue> {
+  try {
+    return parseOptions(`--arch-option: ${arch}`, architecture(arch).variant, archOption);
+  } catch (error) {
+    throw error instanceof ArgumentError ? new UsageError(error.message) : error;
+  }
+}
+
+/** Refuses a size that the network, with these options, cannot take. */
+export function checkSize(
+  arch: string,
+  size: number | undefined,
+  variant: Readonly<Record<string, unknown>> = {},
+): void {
+  const minimum = architecture(arch).minimumSizeWith(variant);
+  if (size !== undefined && size < minimum) {
+    throw new UsageError(`--size ${size} is too small for ${arch}; expected at least ${minimum}`);
   }
 }
 

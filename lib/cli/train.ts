@@ -27,9 +27,12 @@ import {
   type ModelFlags,
   modeOf,
   openFlagged,
+  type VariantFlags,
+  variantOf,
   withCommonFlags,
   withModeFlags,
   withModelFlags,
+  withVariantFlags,
 } from './flags.ts';
 import { sayHowManySkipped } from './folders.ts';
 import { count, percent, print, say, table } from './output.ts';
@@ -38,7 +41,7 @@ import { learningRateOf, optimizerOf, type RecipeFlags, scheduleOf, withRecipeFl
 import { openTrainingData } from './trainingData.ts';
 import { readFlagged } from './weights.ts';
 
-interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags {
+interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags, VariantFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
@@ -55,6 +58,7 @@ interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags {
 /** Flags that a resumed run takes from its config.json where they are not given again. */
 const remembered = [
   'arch',
+  'archOption',
   'classes',
   'size',
   'batch',
@@ -87,7 +91,9 @@ const remembered = [
 ] as const satisfies readonly (keyof TrainFlags)[];
 
 export function trainCommand(): Command {
-  return withCommonFlags(withModeFlags(withRecipeFlags(withModelFlags(new Command('train')))))
+  return withCommonFlags(
+    withModeFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+  )
     .description('train a classifier')
     .argument('[data]', 'folder with train/ and validation/, each with a folder per class')
     .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
@@ -129,7 +135,10 @@ function checkUsage(data: string | undefined, flags: TrainFlags): void {
   if (data === undefined && flags.arrays === undefined && !flags.resume) {
     throw new UsageError('expected a data folder, or --arrays X.npy Y.npy');
   }
-  if (flags.arch !== undefined || flags.init === undefined) checkSize(flags.arch ?? 'xception', flags.size);
+  if (flags.arch !== undefined || flags.init === undefined) {
+    const arch = flags.arch ?? 'xception';
+    checkSize(arch, flags.size, variantOf(arch, flags));
+  }
   optimizerOf(flags);
 }
 
@@ -160,12 +169,14 @@ async function rememberedFlags(
 async function classifierFor(flags: TrainFlags, training: Dataset, named: boolean): Promise<Classifier> {
   const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
   const arch = flags.arch ?? weights?.arch ?? 'xception';
-  checkSize(arch, flags.size);
+  const variant = variantOf(arch, flags);
+  checkSize(arch, flags.size, variant);
   const { classes } = training;
   const model = createClassifier(arch, {
     classes: named ? classes : classes.length,
     dropout: flags.dropout,
     batchNormMomentum: flags.batchNormMomentum,
+    variant,
     ...(training.size === undefined ? {} : { size: training.size }),
   });
   if (weights !== undefined) {

@@ -230,6 +230,19 @@ export function weightMetadata(weights: Omit<WeightFile, 'tensors'>): Map<string
   ]);
 }
 
+/** Options that change no output at inference; a network with others is not what Keras has by its name. */
+const harmless = ['dropout', 'batchNormMomentum'];
+
+function refuseVariants(file: string, { arch, options }: WeightFile): void {
+  const [variant] = Object.keys(options).filter((name) => !harmless.includes(name));
+  if (variant === undefined) return;
+  const given = `${variant}: ${JSON.stringify(options[variant])}`;
+  throw new CheckpointError(`${file}: Keras has no ${arch} with ${given}; expected .safetensors`, {
+    file,
+    code: 'KERAS_WEIGHTS',
+  });
+}
+
 /**
  * Writes weights by the file's ending, atomically: `.safetensors` keeps everything; `.h5` and `.weights.h5`
  * are for Keras and keep the tensors only. The same weights give the same bytes: no time, no path.
@@ -240,7 +253,10 @@ export async function writeWeights(file: string, weights: WeightFile): Promise<v
   const format = formatOf(file);
   if (format === undefined)
     throw new ArgumentError(`${file}: cannot be written, expected ${acceptedEndings}`);
-  if (format !== 'safetensors') return writeKeras(file, weights.tensors, { format });
+  if (format !== 'safetensors') {
+    refuseVariants(file, weights);
+    return writeKeras(file, weights.tensors, { format });
+  }
   const stored: StoredTensors = new Map();
   for (const [name, { shape, data }] of weights.tensors) stored.set(name, { dtype: 'f32', shape, data });
   return writeSafetensors(file, stored, weightMetadata(weights));

@@ -2,7 +2,10 @@
 
 import { ArgumentError } from '../core/errors.ts';
 import type { Module } from '../nn/module.ts';
-import { xceptionNetwork } from './xception.ts';
+import { inceptionV3Network, inceptionV3Variant } from './inceptionV3.ts';
+import { differing, type OptionKinds, type OptionsOf, type OptionValue, resolveOptions } from './options.ts';
+import { separableVggNetwork } from './separableVgg.ts';
+import { xceptionNetwork, xceptionVariant } from './xception.ts';
 
 /** Options that any network here takes. */
 export interface NetworkOptions {
@@ -11,6 +14,8 @@ export interface NetworkOptions {
   readonly dropout?: number;
   /** Share of the old running statistics that is kept at each step. */
   readonly batchNormMomentum?: number;
+  /** Options of the network itself, as {@link Architecture.variant} lists them. */
+  readonly variant?: Readonly<Record<string, unknown>>;
 }
 
 /** What is known of a network without building it. */
@@ -19,13 +24,59 @@ export interface Architecture {
   readonly name: string;
   /** Edge of the input image in pixels that the paper uses. */
   readonly size: number;
-  /** The smallest edge that every layer can take. */
+  /** The smallest edge that every layer can take, with the default options. */
   readonly minimumSize: number;
+  /** The options that only this network has. */
+  readonly variant: OptionKinds;
+  /**
+   * Those of the given options that differ from the network's own.
+   * @throws ArgumentError for an unknown name or a value that is not accepted
+   */
+  differing(variant: Readonly<Record<string, unknown>>): Record<string, OptionValue>;
+  /** The smallest edge that every layer can take, with these options. @throws ArgumentError as `differing` */
+  minimumSizeWith(variant: Readonly<Record<string, unknown>>): number;
+  /** @throws ArgumentError as `differing` */
   build(options: NetworkOptions): Module;
 }
 
+/** An entry, from what is known of the network with its options resolved. */
+function entry<K extends OptionKinds>(
+  known: Pick<Architecture, 'name' | 'size' | 'minimumSize'> & {
+    readonly variant: K;
+    readonly sizeWith?: (variant: OptionsOf<K>) => number;
+    readonly network: (options: Omit<NetworkOptions, 'variant'> & OptionsOf<K>) => Module;
+  },
+): Architecture {
+  const { name, size, minimumSize, variant: kinds, sizeWith, network } = known;
+  const resolve = (given: Readonly<Record<string, unknown>>) => resolveOptions(name, kinds, given);
+  return {
+    name,
+    size,
+    minimumSize,
+    variant: kinds,
+    differing: (given) => differing(kinds, resolve(given)),
+    minimumSizeWith: (given) => sizeWith?.(resolve(given)) ?? minimumSize,
+    build: ({ variant = {}, ...options }) => network({ ...options, ...resolve(variant) }),
+  };
+}
+
 export const architectures = {
-  xception: { name: 'xception', size: 299, minimumSize: 71, build: xceptionNetwork },
+  xception: entry({
+    name: 'xception',
+    size: 299,
+    minimumSize: 71,
+    variant: xceptionVariant,
+    network: (options) => (options.style === 'vgg' ? separableVggNetwork : xceptionNetwork)(options),
+  }),
+  inception_v3: entry({
+    name: 'inception_v3',
+    size: 299,
+    minimumSize: 75,
+    variant: inceptionV3Variant,
+    // The classifier at the side reduces a grid of 17 x 17 to one element.
+    sizeWith: ({ auxiliary }) => (auxiliary ? 299 : 75),
+    network: inceptionV3Network,
+  }),
 } as const satisfies Record<string, Architecture>;
 
 export type ArchitectureName = keyof typeof architectures;

@@ -7,6 +7,7 @@ import type { AnyOp } from '../core/op.ts';
 import { scope } from '../core/scope.ts';
 import { Tensor } from '../core/tensor.ts';
 import { recording, type Trace } from '../core/traceState.ts';
+import { Conv2d } from '../nn/layers.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { multiplyAddsOf } from '../ops/cost.ts';
 
@@ -139,7 +140,9 @@ export function summarize(network: Module, shape: Shape): NetworkSummary {
         const own = { ...module.ownParameters(), ...module.ownStatistics() };
         parameters = count(Object.values(own));
       }
-      if (owner.endsWith('.depthwise')) type = 'depthwiseConv2d';
+      if (module instanceof Conv2d && (module.options.groups ?? 1) > 1) {
+        type = module.weight.shape[3] === 1 ? 'depthwiseConv2d' : 'groupedConv2d';
+      }
     }
     layers.push({ name, type, output: one, parameters, multiplyAdds: seen.multiplyAdds });
   }

@@ -4,6 +4,7 @@ import {
   BatchNorm,
   Conv2d,
   Dropout,
+  elu,
   globalAvgPool,
   Linear,
   maxPool,
@@ -13,9 +14,27 @@ import {
   Sequential,
 } from '../nn/layers.ts';
 import type { Module } from '../nn/module.ts';
+import { choice, flag, type OptionsOf, wholeOr, wholes } from './options.ts';
+
+/** What of the network is left open: the experiments of the paper. The defaults are figure 5. */
+export const xceptionVariant = {
+  /** `vgg`: a plain stack of separable convolutions, as section 4.6 mentions; see separableVgg.ts. */
+  style: choice(['xception', 'vgg'], 'xception'),
+  /** False: modules without shortcuts (section 4.6, figure 9). */
+  residual: flag(true),
+  /** Between depthwise and pointwise convolution (section 4.7, figure 10). */
+  intermediateActivation: choice(['none', 'relu', 'elu'], 'none'),
+  /** Units of layers between the features and the classifier; 4096,4096 in section 4.4 and figures 7 and 8. */
+  fullyConnected: wholes(1, []),
+  /**
+   * Segments of the channels that the spatial convolutions do not mix (sections 1.2 and 5): 1 is a regular convolution,
+   * `channels` a depthwise one. A layer whose channels it does not divide takes the largest divisor below.
+   */
+  segments: wholeOr(1, ['channels'], 'channels'),
+};
 
 /** Options of {@link xceptionNetwork}. */
-export interface XceptionOptions {
+export interface XceptionOptions extends Partial<OptionsOf<typeof xceptionVariant>> {
   /** Number of classes. */
   readonly classes: number;
   /** Rate of the dropout before the classifier. Default 0.5, as section 4.4 of the paper. */
@@ -27,18 +46,53 @@ export interface XceptionOptions {
   readonly batchNormMomentum?: number;
 }
 
-/** The parts of figure 5, with one rule of normalization. */
-function parts(momentum: number) {
+/** How many groups a spatial convolution over `channels` has: the largest divisor that is not above `segments`. */
+export function groupsOf(channels: number, segments: number | 'channels'): number {
+  if (segments === 'channels') return channels;
+  let groups = Math.min(segments, channels);
+  while (channels % groups !== 0) groups -= 1;
+  return groups;
+}
+
+/** A separable convolution and its normalization, as the options say. */
+export function separableParts(options: Omit<XceptionOptions, 'classes'>) {
+  const { intermediateActivation, segments = 'channels', batchNormMomentum: momentum = 0.99 } = options;
+  const between = { relu, elu, none: () => undefined }[intermediateActivation ?? 'none'];
+  return (name: string, inputs: number, outputs: number) => {
+    const groups = groupsOf(inputs, segments);
+    return new Sequential(
+      [
+        name,
+        new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same', groups, between: between() }),
+      ],
+      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
+    );
+  };
+}
+
+/** Fully connected layers with ReLU, if any, dropout and logistic regression: features [n, c] to logits [n, classes]. */
+export function head(features: number, options: XceptionOptions): Module {
+  const { classes, dropout = 0.5, fullyConnected = [] } = options;
+  const widths = [features, ...fullyConnected];
+  return new Sequential(
+    ...fullyConnected.flatMap((units, i) => [
+      [`fc${i + 1}`, new Linear(widths[i] as number, units)] as const,
+      relu(),
+    ]),
+    new Dropout(dropout),
+    ['predictions', new Linear(widths.at(-1) as number, classes)],
+  );
+}
+
+/** The parts of figure 5. */
+function parts(options: XceptionOptions) {
+  const { residual = true, batchNormMomentum: momentum = 0.99 } = options;
+  const separable = separableParts(options);
+
   /** "All Convolution and SeparableConvolution layers are followed by batch normalization" (figure 5). */
   const conv = (name: string, inputs: number, outputs: number, stride = 1) =>
     new Sequential(
       [name, new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 'valid' })],
-      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
-    );
-
-  const separable = (name: string, inputs: number, outputs: number) =>
-    new Sequential(
-      [name, new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same' })],
       [`${name}_bn`, new BatchNorm(outputs, { momentum })],
     );
 
@@ -49,34 +103,36 @@ function parts(momentum: number) {
     inner: number,
     outputs: number,
     first: Module[] = [relu()],
-  ) =>
-    new Residual(
-      new Sequential(
-        ...first,
-        separable(`${name}_sepconv1`, inputs, inner),
-        relu(),
-        separable(`${name}_sepconv2`, inner, outputs),
-        maxPool(3, 2, 'same'),
-      ),
-      new Sequential(
-        [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
-        [`${name}_shortcut_bn`, new BatchNorm(outputs, { momentum })],
-      ),
+  ) => {
+    const main = new Sequential(
+      ...first,
+      separable(`${name}_sepconv1`, inputs, inner),
+      relu(),
+      separable(`${name}_sepconv2`, inner, outputs),
+      maxPool(3, 2, 'same'),
     );
+    if (!residual) return main;
+    const shortcut = new Sequential(
+      [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
+      [`${name}_shortcut_bn`, new BatchNorm(outputs, { momentum })],
+    );
+    return new Residual(main, shortcut);
+  };
 
   /** A module of the middle flow. */
-  const middle = (name: string) =>
-    new Residual(
-      new Sequential(...[1, 2, 3].flatMap((i) => [relu(), separable(`${name}_sepconv${i}`, 728, 728)])),
+  const middle = (name: string) => {
+    const main = new Sequential(
+      ...[1, 2, 3].flatMap((i) => [relu(), separable(`${name}_sepconv${i}`, 728, 728)]),
     );
+    return residual ? new Residual(main) : main;
+  };
 
   return { conv, separable, downsample, middle };
 }
 
 /** The network: float images [n, h, w, 3] to logits [n, classes]. 36 convolutional layers in 14 modules. */
 export function xceptionNetwork(options: XceptionOptions): Module {
-  const { classes, dropout = 0.5, batchNormMomentum = 0.99 } = options;
-  const { conv, separable, downsample, middle } = parts(batchNormMomentum);
+  const { conv, separable, downsample, middle } = parts(options);
   // biome-ignore format: a stage and its shape stand on one line, as in the figure
   return new Sequential(
     // Entry flow                                       299 x 299 x 3
@@ -92,7 +148,6 @@ export function xceptionNetwork(options: XceptionOptions): Module {
     separable('block14_sepconv1', 1024, 1536), relu(), // 10 x 10 x 1536
     separable('block14_sepconv2', 1536, 2048), relu(), // 10 x 10 x 2048
     globalAvgPool(), //                                  2048
-    new Dropout(dropout),
-    ['predictions', new Linear(2048, classes)], //       classes
+    head(2048, options), //                              classes
   );
 }

@@ -4,6 +4,7 @@ import { ArgumentError } from '../core/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { insideModule } from '../core/traceState.ts';
 import { ops } from '../ops/index.ts';
+import { fillBeside } from '../ops/shape.ts';
 import { type PaddingOption as Padding, type PairOption as Pair, pair } from '../ops/window.ts';
 import { glorotUniform, type Initializer, ones, zeros } from './initializers.ts';
 import { type ForwardContext, Module, Parameter } from './module.ts';
@@ -57,15 +58,26 @@ export class Conv2d extends Module {
   }
 }
 
-/** Depthwise convolution, then pointwise: the paper's "separable convolution", without anything between. */
+/** Options of {@link SeparableConv2d}: of its first convolution, and what is between the two. */
+export interface SeparableConv2dOptions extends Omit<Conv2dOptions, 'bias'> {
+  /** Default: one group per channel. With 1 the first convolution is a regular one. */
+  readonly groups?: number;
+  /** A layer without parameters. Default: nothing, as in the paper. */
+  readonly between?: Module | undefined;
+}
+
+/** Depthwise convolution, then pointwise: the paper's "separable convolution". */
 export class SeparableConv2d extends Module {
   readonly depthwise: Conv2d;
   readonly pointwise: Conv2d;
+  readonly #between: Module | undefined;
 
-  constructor(inputs: number, outputs: number, options: Omit<Conv2dOptions, 'groups' | 'bias'>) {
+  constructor(inputs: number, outputs: number, options: SeparableConv2dOptions) {
     super();
-    this.depthwise = new Conv2d(inputs, inputs, { ...options, groups: inputs });
+    const { between, ...spatial } = options;
+    this.depthwise = new Conv2d(inputs, inputs, { groups: inputs, ...spatial });
     this.pointwise = new Conv2d(inputs, outputs, { kernel: 1 });
+    this.#between = between;
   }
 
   override children() {
@@ -75,9 +87,10 @@ export class SeparableConv2d extends Module {
     ] as const;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: Tensor, context: ForwardContext): Tensor {
     const filtered = insideModule('depthwise', () => this.depthwise.forward(x));
-    return insideModule('pointwise', () => this.pointwise.forward(filtered));
+    const between = this.#between?.forward(filtered, context) ?? filtered;
+    return insideModule('pointwise', () => this.pointwise.forward(between));
   }
 }
 
@@ -89,11 +102,14 @@ export interface BatchNormOptions {
   readonly momentum?: number;
   /** Whether the running variance takes the unbiased batch variance (PyTorch) or the biased one (Keras; default). */
   readonly unbiased?: boolean;
+  /** Whether there is a trainable scale, gamma. Default true; without it gamma is 1. */
+  readonly scale?: boolean;
 }
 
 /** Batch normalization over all axes but the last: Ioffe & Szegedy 2015. */
 export class BatchNorm extends Module {
-  readonly gamma: Parameter;
+  /** Undefined: 1. */
+  readonly gamma: Parameter | undefined;
   readonly beta: Parameter;
   readonly runningMean: Parameter;
   readonly runningVariance: Parameter;
@@ -103,7 +119,7 @@ export class BatchNorm extends Module {
 
   constructor(channels: number, options: BatchNormOptions = {}) {
     super();
-    this.gamma = new Parameter([channels], ones);
+    this.gamma = options.scale === false ? undefined : new Parameter([channels], ones);
     this.beta = new Parameter([channels], zeros);
     this.runningMean = new Parameter([channels], zeros);
     this.runningVariance = new Parameter([channels], ones);
@@ -113,7 +129,7 @@ export class BatchNorm extends Module {
   }
 
   override ownParameters(): Record<string, Parameter> {
-    return { gamma: this.gamma, beta: this.beta };
+    return this.gamma === undefined ? { beta: this.beta } : { gamma: this.gamma, beta: this.beta };
   }
 
   override ownStatistics(): Record<string, Parameter> {
@@ -121,7 +137,8 @@ export class BatchNorm extends Module {
   }
 
   forward(x: Tensor, context: ForwardContext): Tensor {
-    const { gamma, beta, runningMean, runningVariance, epsilon, momentum, unbiased } = this;
+    const { beta, runningMean, runningVariance, epsilon, momentum, unbiased } = this;
+    const gamma = this.gamma ?? fillBeside(beta, beta.shape, 1);
     if (!context.training || !this.trainable) {
       return ops.batchNormInference(x, gamma, beta, runningMean, runningVariance, { epsilon });
     }
@@ -200,6 +217,13 @@ export const globalAvgPool = (): Module => new Lambda('globalAvgPool', ops.globa
 /** Largest value of each window: [n, h, w, c] to [n, h', w', c]. */
 export const maxPool = (kernel: Pair, stride: Pair, padding: Padding): Module =>
   new Lambda('maxPool', (x) => ops.maxPool(x, { kernel, stride, padding }));
+/** Mean of each window: [n, h, w, c] to [n, h', w', c]. `countPadding`: zeros around count (PyTorch). Default false. */
+export const avgPool = (
+  kernel: Pair,
+  stride: Pair,
+  padding: Padding,
+  options: { readonly countPadding?: boolean } = {},
+): Module => new Lambda('avgPool', (x) => ops.avgPool(x, { kernel, stride, padding, ...options }));
 
 /** Layers one after the other. Names come from the keys; see {@link Module.children} for the empty name. */
 export class Sequential extends Module {
@@ -242,5 +266,52 @@ export class Residual extends Module {
   forward(x: Tensor, context: ForwardContext): Tensor {
     const shortcut = this.#shortcut === undefined ? x : this.#shortcut.forward(x, context);
     return ops.add(this.#main.forward(x, context), shortcut);
+  }
+}
+
+/** Branches from one input, joined along the channels in their order: Szegedy et al. 2014, arXiv 1409.4842. */
+export class Concat extends Module {
+  readonly #branches: readonly Module[];
+
+  constructor(...branches: readonly Module[]) {
+    super();
+    this.#branches = branches;
+  }
+
+  override children() {
+    return this.#branches.map((branch) => ['', branch] as const);
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    return ops.concat(
+      this.#branches.map((branch) => branch.forward(x, context)),
+      -1,
+    );
+  }
+}
+
+/**
+ * A classifier at the side: in training its logits [n, classes] are left in the context, for a loss of their own with
+ * `weight`; the input goes on as it came. At inference nothing is computed. Szegedy et al. 2014.
+ */
+export class AuxiliaryClassifier extends Module {
+  readonly #tower: Module;
+  readonly #weight: number;
+
+  constructor(tower: Module, weight: number) {
+    super();
+    this.#tower = tower;
+    this.#weight = weight;
+  }
+
+  override children() {
+    return [['', this.#tower]] as const;
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    if (context.training) {
+      context.auxiliary.push({ logits: this.#tower.forward(x, context), weight: this.#weight });
+    }
+    return x;
   }
 }

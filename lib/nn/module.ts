@@ -12,6 +12,8 @@ export class ForwardContext {
   readonly training: boolean;
   /** i32[2]: seed and step, for random ops; needed in training where there is dropout. */
   readonly counter: Tensor | undefined;
+  /** Logits [n, classes] of classifiers at the side, in training, with the weights of their losses beside the main one's 1. */
+  readonly auxiliary: { readonly logits: Tensor; readonly weight: number }[] = [];
   #streams = 0;
 
   constructor(options: { training?: boolean; counter?: Tensor | undefined } = {}) {

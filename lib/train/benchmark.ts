@@ -21,6 +21,8 @@ export type BenchmarkMode = 'train' | 'infer' | 'load';
 /** What to measure. */
 export interface BenchmarkOptions {
   readonly arch: string;
+  /** Options of the network itself. */
+  readonly variant?: Readonly<Record<string, unknown>>;
   readonly mode: BenchmarkMode;
   readonly batch: number;
   /** Edge of the images in pixels. */
@@ -102,7 +104,8 @@ export async function openBenchmark(backend: Backend, setup: BenchmarkSetup): Pr
   const first = (await batches.next()).value;
   const next = async (): Promise<Batch> =>
     setup.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
-  const model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size });
+  const { variant = {} } = setup;
+  const model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size, variant });
   const network = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), seed);
   let done = 0;
   return {

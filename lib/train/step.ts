@@ -33,7 +33,7 @@ export interface StepParts {
 
 /** What a step gives back, both of before its update. */
 export interface StepOutput {
-  /** Scalar: mean over the batch, without weight decay. */
+  /** Scalar: mean over the batch, without weight decay, with the losses of classifiers at the side by their weights. */
   readonly loss: Tensor;
   /** [n, classes] */
   readonly logits: Tensor;
@@ -132,13 +132,20 @@ function trainingStep(parts: StepParts, inputs: StepInputs, images: Tensor): Ste
   const { labels, weights, lr, step, decay, counter } = inputs;
   const parameters = [...optimizer.parameters.values()];
   const forward = valueAndGrad(() => {
-    const logits = model.logits(images, new ForwardContext({ training: true, counter }));
-    const each =
-      parts.loss === 'softmax'
-        ? ops.softmaxCrossEntropy(logits, labels, { smoothing: labelSmoothing })
-        : ops.sigmoidCrossEntropy(logits, labels, { smoothing: labelSmoothing });
-    // Weighted losses are divided by the number of images, not by the sum of the weights, as Keras does.
-    const value = ops.mean(weights === undefined ? each : ops.multiply(each, weights));
+    const context = new ForwardContext({ training: true, counter });
+    const logits = model.logits(images, context);
+    const lossOf = (outputs: Tensor) => {
+      const each =
+        parts.loss === 'softmax'
+          ? ops.softmaxCrossEntropy(outputs, labels, { smoothing: labelSmoothing })
+          : ops.sigmoidCrossEntropy(outputs, labels, { smoothing: labelSmoothing });
+      // Weighted losses are divided by the number of images, not by the sum of the weights, as Keras does.
+      return ops.mean(weights === undefined ? each : ops.multiply(each, weights));
+    };
+    const value = context.auxiliary.reduce(
+      (sum, { logits, weight }) => ops.add(sum, ops.scale(lossOf(logits), weight)),
+      lossOf(logits),
+    );
     return { value, aux: logits };
   }, parameters);
   const { value, grads, aux } = forward();
