@@ -227,15 +227,15 @@ def from_keras(name, array):
     return layout(name, array, FROM_KERAS)
 
 
-def build(size, classes=CLASSES, dtype='float32'):
-    """Keras Applications' Xception that ends in logits, for inputs [n, size, size, 3]; computes in
+def build(size, classes=CLASSES, dtype='float32', application='Xception'):
+    """A network of Keras Applications that ends in logits, for inputs [n, size, size, 3]; computes in
     `dtype`."""
     keras = need('keras')
     # Both: layers take the policy, inputs and some constants floatx, and the policy does not follow floatx.
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     try:
-        model = keras.applications.Xception(
+        model = getattr(keras.applications, application)(
             weights=None, classes=classes, classifier_activation=None, input_shape=(size, size, 3)
         )
     finally:
@@ -246,7 +246,7 @@ def build(size, classes=CLASSES, dtype='float32'):
     return model
 
 
-def variables(model):
+def xception_variables(model):
     """Our name -> Keras variable. The shortcuts have no name in Keras, so they are told by their order."""
     found = {}
     unnamed = {'Conv2D': iter(SHORTCUTS), 'BatchNormalization': iter(SHORTCUTS)}
@@ -258,6 +258,15 @@ def variables(model):
         for variable in layer.weights:
             found[f'{name}.{KERAS_PARTS[variable.name]}'] = variable
     return found
+
+
+# How each network's variables are found, by the name of the Keras model; inception.py adds its own.
+VARIABLES = {'xception': xception_variables}
+
+
+def variables(model):
+    """Our name -> Keras variable."""
+    return VARIABLES[model.name](model)
 
 
 def assign(model, weights):

@@ -11,12 +11,15 @@ Gradients of more than WHOLE values are kept as sketches (common.sketch), so 20.
 million; the norm of a difference of two tensors is told by their sketches within 2.2 % (one standard
 deviation)."""
 
+from collections import namedtuple
+
 from common import (
     CLASSES, FIXTURES, SEED, assign, batches, build, gradients, need, normalized, np, read, recorded_weights,
     relative, sketch, statistics_names, train, versions, write_json, write_npy,
 )  # fmt: skip
 
-FOLDER = FIXTURES / 'training'
+# What is recorded of which network; inception_train.py has the other one.
+Network = namedtuple('Network', 'script folder build recorded_weights statistics_names cases optimizers')
 SIZE = 96
 BATCH = 8
 STEPS = 10
@@ -40,6 +43,11 @@ OPTIMIZERS = [
     {'rule': 'rmsprop', 'lr': 1e-5, 'rho': 0.9, 'momentum': 0.9, 'epsilon': 1e-7},
 ]
 
+XCEPTION = Network(
+    'xception_train.py', FIXTURES / 'training', build, recorded_weights, statistics_names, GRADIENT_CASES,
+    OPTIMIZERS,
+)  # fmt: skip
+
 
 def optimizer(case):
     keras = need('keras')
@@ -61,8 +69,8 @@ def moved_by_an_ulp(images, trial):
     return (images * (1 + rng.integers(-1, 2, images.shape) * np.float32(2**-23))).astype(np.float32)
 
 
-def statistics(weights):
-    return np.concatenate([np.asarray(weights[name], np.float64) for name in statistics_names()])
+def statistics(network, weights):
+    return np.concatenate([np.asarray(weights[name], np.float64) for name in network.statistics_names()])
 
 
 def cropped(photographs, size):
@@ -70,17 +78,17 @@ def cropped(photographs, size):
     return photographs[:, at : at + size, at : at + size]
 
 
-def record_gradients(case, photographs, labels, weights):
+def record_gradients(network, case, photographs, labels, weights):
     """Writes the gradients of one case; returns its entry of training.json and the running statistics after
     the step in both precisions."""
     chosen = slice(case['first'], case['first'] + case['count'])
     pixels, labels = cropped(photographs[chosen], case['size']), labels[chosen]
-    models = {dtype: build(case['size'], dtype=dtype) for dtype in ('float32', 'float64')}
+    models = {dtype: network.build(case['size'], dtype=dtype) for dtype in ('float32', 'float64')}
     found, after, loss = {}, {}, {}
     for dtype, model in models.items():
         assign(model, weights)
         loss[dtype], found[dtype] = gradients(model, normalized(pixels, dtype), labels)
-        after[dtype] = statistics(read(model))
+        after[dtype] = statistics(network, read(model))
     exact = found['float64']
     own = {name: relative(found['float32'][name], exact[name]) for name in exact}
     ulp = dict(own)
@@ -104,7 +112,7 @@ def record_gradients(case, photographs, labels, weights):
         at += kept
     for dtype in models:
         flat = np.concatenate([compact(name, found[dtype][name]) for name in exact])
-        write_npy(FOLDER / f'gradients_{case["name"]}_{dtype}.npy', flat.astype(np.float32))
+        write_npy(network.folder / f'gradients_{case["name"]}_{dtype}.npy', flat.astype(np.float32))
     entry = {
         **case,
         'loss': loss['float32'], 'loss_float64': loss['float64'],
@@ -114,12 +122,12 @@ def record_gradients(case, photographs, labels, weights):
     return entry, after
 
 
-def record_runs(photographs, labels, weights):
+def record_runs(network, photographs, labels, weights):
     """Ten losses of every optimizer, in both precisions."""
-    runs = [{**case, 'losses': [], 'losses_float64': []} for case in OPTIMIZERS]
+    runs = [{**case, 'losses': [], 'losses_float64': []} for case in network.optimizers]
     for dtype, key in (('float32', 'losses'), ('float64', 'losses_float64')):
-        model = build(SIZE, dtype=dtype)
-        for case, run in zip(OPTIMIZERS, runs):
+        model = network.build(SIZE, dtype=dtype)
+        for case, run in zip(network.optimizers, runs):
             assign(model, weights)
             data = ((normalized(x, dtype), y) for x, y in batches(photographs, labels, BATCH, STEPS))
             run[key] = train(model, optimizer(case), data)
@@ -129,23 +137,23 @@ def record_runs(photographs, labels, weights):
     return runs
 
 
-def main():
+def record(network):
     photographs = np.load(FIXTURES / 'photographs' / 'images.npy')
     labels = np.load(FIXTURES / 'photographs' / 'labels.npy')
-    weights = recorded_weights(gain=1.0)
-    recorded = [record_gradients(case, photographs, labels, weights) for case in GRADIENT_CASES]
+    weights = network.recorded_weights(gain=1.0)
+    recorded = [record_gradients(network, case, photographs, labels, weights) for case in network.cases]
     after = recorded[0][1]
-    write_npy(FOLDER / 'statistics_after.npy', after['float32'].astype(np.float32))
-    write_json(FOLDER / 'training.json', {
-        'recorded_by': 'scripts/record/xception_train.py',
+    write_npy(network.folder / 'statistics_after.npy', after['float32'].astype(np.float32))
+    write_json(network.folder / 'training.json', {
+        'recorded_by': f'scripts/record/{network.script}',
         'versions': versions('keras', 'tensorflow'),
         'classes': CLASSES, 'seed': SEED, 'gain': 1, 'size': SIZE, 'batch': BATCH, 'steps': STEPS,
         'statistics_error': relative(after['float32'], after['float64']),
         'whole': WHOLE, 'buckets': BUCKETS, 'ulp_trials': ULP_TRIALS,
-        'runs': record_runs(photographs, labels, weights),
+        'runs': record_runs(network, photographs, labels, weights),
         'gradients': [entry for entry, _ in recorded],
     })  # fmt: skip
 
 
 if __name__ == '__main__':
-    main()
+    record(XCEPTION)

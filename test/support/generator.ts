@@ -169,9 +169,7 @@ export function xceptionShapes(classes: number): Map<string, readonly number[]> 
   return shapes;
 }
 
-export interface XceptionWeightsOptions {
-  /** Default 10. */
-  readonly classes?: number;
+export interface WeightsOptions {
   /** Default 1. */
   readonly seed?: number;
   /**
@@ -182,22 +180,27 @@ export interface XceptionWeightsOptions {
 }
 
 /**
- * Weights of a whole Xception in this project's layouts. Kernels have the limits of Keras' Glorot uniform
- * initializer (a depthwise kernel counts its channels as inputs, as Keras does). The running statistics are
- * generated too; those that make the outputs tell images apart were recorded: see `recordedXception` in
- * fixtures.ts.
+ * Weights of a whole network in this project's layouts, by names and shapes. Kernels have the limits of Keras' Glorot
+ * uniform initializer (a depthwise kernel counts its channels as inputs, as Keras does). The running statistics are
+ * generated too; those that make the outputs tell images apart were recorded: see `recordedWeights` in fixtures.ts.
  */
-export function xceptionWeights({
-  classes = 10,
-  seed = 1,
-  gain = 40,
-}: XceptionWeightsOptions = {}): Map<string, Generated> {
+export function networkWeights(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  { seed = 1, gain = 40 }: WeightsOptions = {},
+): Map<string, Generated> {
   const weights = new Map<string, Generated>();
-  for (const [name, shape] of xceptionShapes(classes)) {
+  for (const [name, shape] of shapes) {
     weights.set(name, { shape, data: generate(name, shape, seed, range(name, shape, gain)) });
   }
   return weights;
 }
+
+/** Weights of a whole Xception; default 10 classes. */
+export const xceptionWeights = ({
+  classes = 10,
+  ...options
+}: WeightsOptions & { readonly classes?: number } = {}): Map<string, Generated> =>
+  networkWeights(xceptionShapes(classes), options);
 
 function range(name: string, shape: readonly number[], gain: number): GenerateOptions {
   if (name.endsWith('.gamma')) return { limit: 0.1, offset: 1 };

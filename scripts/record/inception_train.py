@@ -1,0 +1,19 @@
+# Records how Keras trains Inception V3 on the photographs, as xception_train.py does Xception:
+# test/fixtures/inception/.
+"""python scripts/record/inception_train.py (a few minutes on two cores), after inception_forward.py and
+photographs.py.
+
+The network is less well conditioned than Xception: at 96 pixels its last two modules see one element of each
+image. One case of gradients, since rounding moves those of any two photographs too; and RMSprop with a rate at
+which Keras in float32 stays with Keras in float64 for ten steps."""
+
+from inception import FOLDER, build_inception, recorded_weights, statistics_names
+from xception_train import GRADIENT_CASES, OPTIMIZERS, Network, record
+
+BATCH_ONLY = [case for case in GRADIENT_CASES if case['name'] == 'batch']
+GENTLE = [{**case, 'lr': 1e-7} if case['rule'] == 'rmsprop' else case for case in OPTIMIZERS]
+
+if __name__ == '__main__':
+    record(Network(
+        'inception_train.py', FOLDER, build_inception, recorded_weights, statistics_names, BATCH_ONLY, GENTLE,
+    ))  # fmt: skip
