@@ -19,7 +19,7 @@ fi
 rm -rf "$folder"
 mkdir -p build
 # The wheels carry nothing of Python's: --target is enough, without an environment. cuDNN opens cuBLAS by name.
-if ! PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --disable-pip-version-check \
+if ! PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --disable-pip-version-check --retries 2 --timeout 20 \
   --target "$folder" "nvidia-cudnn-cu13==$cudnn" nvidia-cublas >build/fetch-cudnn.log 2>&1; then
   tail -n 3 build/fetch-cudnn.log >&2
   echo "cudnn: not fetched: pip could not install nvidia-cudnn-cu13 $cudnn and nvidia-cublas (build/fetch-cudnn.log)" >&2
