@@ -63,6 +63,30 @@ function packingReference(packs: string, asked: string[]): Backend {
   });
 }
 
+describe('normalization without scale', () => {
+  it('is folded into the filters, and its constant is computed once', async () => {
+    const layers = new Sequential(
+      ['conv', new Conv2d(3, 8, { kernel: 3 })],
+      ['bn', new BatchNorm(8, { scale: false })],
+      relu(),
+    ).to(reference, { seed: 4 });
+    const [x, other] = [1, 2].map((value) =>
+      tensor(new Float32Array(75).fill(value), [1, 5, 5, 3], { backend: reference }),
+    ) as [Tensor, Tensor];
+    const forward = (image: Tensor) => layers.forward(image, new ForwardContext());
+    using compiled = compile(forward);
+    const names = compiled.program(x).instructions.map(({ op }) => op.name);
+    expect(names).to.deep.equal(['conv2dBias']);
+    for (const image of [x, other]) {
+      const [got, expected] = [compiled(image), scope(() => forward(image))];
+      expect(relativeError(await got.data(), await expected.data())).to.be.lessThan(1e-6);
+      got.dispose();
+      expected.dispose();
+    }
+    for (const owner of [x, other, layers]) owner.dispose();
+  });
+});
+
 describe('packing of filters', () => {
   for (const [op, packed, count] of [
     ['conv2dBias', 'conv2dPacked', 3],

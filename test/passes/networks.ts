@@ -5,9 +5,12 @@ import { scope } from '../../lib/core/scope.ts';
 import { valueAndGrad } from '../../lib/core/tape.ts';
 import { type Tensor, tensor, type Variable } from '../../lib/core/tensor.ts';
 import {
+  avgPool,
   BatchNorm,
+  Concat,
   Conv2d,
   Dropout,
+  elu,
   globalAvgPool,
   Lambda,
   Linear,
@@ -39,7 +42,7 @@ export function randomNetwork(random: Random): Module {
   for (let i = 0; i < count; i += 1) {
     const inputs = channels;
     const outputs = random.whole(2, 4);
-    const kind = random.pick(['middle', 'down', 'plain', 'dense', 'unnormalized'] as const);
+    const kind = random.pick(['middle', 'down', 'plain', 'dense', 'branches', 'unnormalized'] as const);
     const named = (module: Module) => layers.push([`${kind}${i}`, module]);
     if (kind === 'middle') {
       const unit = (n: number): [string, Module] => [`unit${n}`, separable(inputs, inputs)];
@@ -57,6 +60,23 @@ export function randomNetwork(random: Random): Module {
       );
     } else if (kind === 'plain') {
       named(new Sequential(['unit', separable(inputs, outputs)], relu()));
+    } else if (kind === 'branches') {
+      // As Inception V3, with an activation inside a separable convolution as a variant of Xception has it.
+      const unscaled = (width: number, kernel: [number, number]) =>
+        new Sequential(
+          ['layer', new Conv2d(inputs, width, { kernel, padding: 'same' })],
+          ['bn', new BatchNorm(width, { scale: false })],
+          relu(),
+        );
+      const between = new SeparableConv2d(inputs, 2, { kernel: 3, padding: 'same', between: elu() });
+      named(
+        new Concat(
+          new Sequential(['a', unscaled(outputs, [1, 3])]),
+          new Sequential(avgPool(3, 1, 'same'), ['b', unscaled(1, [3, 1])]),
+          new Sequential(['c', normalized(between, 2)], relu()),
+        ),
+      );
+      channels = outputs + 3;
     } else if (kind === 'dense') {
       named(normalized(new Conv2d(inputs, outputs, { kernel: 3, padding: 'same' }), outputs));
     } else {

@@ -27,8 +27,11 @@ export class Graph {
     this.#outputs = new Set(draft.outputs);
     for (const value of draft.inputs.slice(draft.stillFrom ?? draft.inputs.length)) this.#still.add(value);
     for (const { value, of } of draft.parts ?? []) if (this.#still.has(of)) this.#still.add(value);
+    // What has no operands is a constant, where there is anything that holds still.
+    const constants = draft.stillFrom !== undefined;
     for (const instruction of draft.instructions) {
-      if (instruction.inputs.length > 0 && instruction.inputs.every((value) => this.#still.has(value))) {
+      const { inputs } = instruction;
+      if ((constants || inputs.length > 0) && inputs.every((value) => this.#still.has(value))) {
         for (const value of instruction.outputs) this.#still.add(value);
       }
       for (const value of instruction.outputs) this.#makers.set(value, instruction);
