@@ -28,6 +28,10 @@ export class TimedBackend implements Backend {
     return this.#inner.details;
   }
 
+  get computeTypes(): Backend['computeTypes'] {
+    return this.#inner.computeTypes;
+  }
+
   /** Milliseconds in calls of this method since the start or {@link reset}; without a name, in all calls. */
   spent(method?: keyof Backend): number {
     if (method !== undefined) return this.#milliseconds.get(method) ?? 0;

@@ -4,6 +4,7 @@
 // An error of that work is kept there and thrown by the next `read`, `readSync` or `sync`.
 
 import type { Aval } from '../core/aval.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import type { AnyOp } from '../core/op.ts';
 import type { Program } from '../core/program.ts';
 
@@ -35,6 +36,8 @@ export interface Backend {
   readonly name: string;
   /** Facts for people: library versions, instruction set, threads. */
   readonly details: Readonly<Record<string, string | number | boolean>>;
+  /** Types of number that networks can be computed in. The first is what `precision: 'auto'` takes. */
+  readonly computeTypes: readonly ComputeType[];
 
   /** Whether `op` can run on operands of these shapes and types. */
   supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support;

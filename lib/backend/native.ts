@@ -1,6 +1,7 @@
 // The backend behind the native module: carries tensors and programs to a plug-in's device, and errors back.
 
 import type { Aval } from '../core/aval.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import {
   ArgumentError,
   DepthwiseError,
@@ -34,6 +35,17 @@ export interface NativeOptions {
   readonly libraryFolder?: string;
 }
 
+/**
+ * What a device computes networks in, from its name and its facts. Tensor cores take bf16 from compute capability 8.0 on;
+ * the simulation is a CPU, whose fp32 nothing surpasses. The CPU's kernels are for fp32: without special units, which
+ * oneDNN alone would use, its bf16 is slower.
+ */
+export function computeTypesOf(name: string, details: Facts): readonly ComputeType[] {
+  if (name === 'cpu') return ['f32'];
+  if (name.startsWith('cudasim')) return ['f32', 'bf16', 'f16'];
+  return Number(details.sm) >= 8 ? ['bf16', 'f32', 'f16'] : ['f32', 'f16'];
+}
+
 /** Facts about a device, for people. */
 type Facts = Readonly<Record<string, string | number | boolean>>;
 
@@ -56,6 +68,7 @@ const packed = (handles: readonly BufferHandle[]): NativeHandles =>
 export class NativeBackend implements Backend {
   readonly name: string;
   readonly details: Facts;
+  readonly computeTypes: readonly ComputeType[];
   readonly #addon: NativeAddon;
   readonly #device: number;
   readonly #codes: ReadonlyMap<string, number>;
@@ -79,6 +92,7 @@ export class NativeBackend implements Backend {
       addon.closeDevice(this.#device);
       throw error;
     }
+    this.computeTypes = computeTypesOf(name, this.details);
   }
 
   supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support {

@@ -15,6 +15,9 @@ const table = {
 /** `f64` exists on the reference backend only; `f16` and `bf16` are held as 16-bit patterns in JavaScript. */
 export type DType = keyof typeof table;
 
+/** The types that a network's activations can have. */
+export type ComputeType = 'f32' | 'bf16' | 'f16';
+
 /** The typed arrays that hold tensor data on the JavaScript side. */
 export type TensorData = Float32Array | Float64Array | Uint16Array | Int32Array | Uint8Array;
 

@@ -1,6 +1,6 @@
 // A tensor as it lies in a file: type of number, shape and elements. Knows no format and no model.
 
-import { bfloat16ToFloat32, float16ToFloat32 } from './halfFloat.ts';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../core/half.ts';
 
 /** What each stored type is held as in JavaScript; `f16` and `bf16` are 16-bit patterns, `bool` is 0 or 1. */
 const storage = {

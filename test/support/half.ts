@@ -1,7 +1,7 @@
 // Numbers as 16-bit patterns, rounded to the nearest with ties to even: by arithmetic, unlike the native code.
 
 import type { TensorData } from '../../lib/core/dtype.ts';
-import { bfloat16ToFloat32, float16ToFloat32 } from '../../lib/interop/halfFloat.ts';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../../lib/core/half.ts';
 
 export type Half = 'f16' | 'bf16';
 

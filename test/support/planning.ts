@@ -13,6 +13,7 @@ export function planningBackend(unsupported: readonly string[] = []): Backend {
   return {
     name: 'planning',
     details: {},
+    computeTypes: ['f32', 'bf16', 'f16'],
     supports: ({ name }: AnyOp): Support =>
       unsupported.includes(name) ? { supported: false, reason: 'asked not to' } : { supported: true },
     allocate: () => next++ as BufferHandle,

@@ -1,7 +1,8 @@
-// The reference backend: slow, obvious loops in TypeScript, in float32 or float64. The oracle for all others.
+// The reference backend: slow, obvious loops in TypeScript. The oracle for all others. Operands of 16 bits are computed
+// with in float64, and results rounded once, as they are stored.
 
-import { type Aval, byteLength, showAval } from '../../core/aval.ts';
-import { viewAs } from '../../core/dtype.ts';
+import { type Aval, byteLength } from '../../core/aval.ts';
+import { type TensorData, viewAs } from '../../core/dtype.ts';
 import {
   ArgumentError,
   DeviceError,
@@ -9,6 +10,7 @@ import {
   OutOfMemoryError,
   UnsupportedError,
 } from '../../core/errors.ts';
+import { fromHalf, isHalf, toHalf } from '../../core/half.ts';
 import type { AnyOp } from '../../core/op.ts';
 import type { Instruction, Program, ValueId } from '../../core/program.ts';
 import type { Backend, BackendMemory, BufferHandle, PreparedHandle, Support } from '../backend.ts';
@@ -36,6 +38,7 @@ const undefinedByte = 0xff;
 class ReferenceBackend implements Backend {
   readonly name = 'reference';
   readonly details = { language: 'TypeScript', accumulation: 'float64' };
+  readonly computeTypes = ['f32', 'bf16', 'f16'] as const;
   readonly #blocks = new Map<BufferHandle, Block>();
   readonly #prepared = new Map<PreparedHandle, Prepared>();
   #nextHandle = 1;
@@ -45,16 +48,9 @@ class ReferenceBackend implements Backend {
   #error: Error | undefined;
   #disposed = false;
 
-  supports(op: AnyOp, inputs: readonly Aval[], attributes: unknown): Support {
-    if (!kernels.has(op.name)) return { supported: false, reason: `reference: has no op ${op.name}` };
-    const half = [...inputs, ...op.infer(inputs, attributes)].find(
-      ({ dtype }) => dtype === 'f16' || dtype === 'bf16',
-    );
-    if (half === undefined) return { supported: true };
-    return {
-      supported: false,
-      reason: `reference: ${op.name} does not compute in ${half.dtype} (${showAval(half)})`,
-    };
+  supports(op: AnyOp): Support {
+    if (kernels.has(op.name)) return { supported: true };
+    return { supported: false, reason: `reference: has no op ${op.name}` };
   }
 
   allocate(bytes: number): BufferHandle {
@@ -114,9 +110,8 @@ class ReferenceBackend implements Backend {
 
   prepare(program: Program): PreparedHandle {
     this.#assertOpen();
-    for (const { op, inputs, attributes } of program.instructions) {
-      const avals = inputs.map((id) => program.values[id] as Aval);
-      const support = this.supports(op, avals, attributes);
+    for (const { op } of program.instructions) {
+      const support = this.supports(op);
       if (!support.supported) throw new UnsupportedError(support.reason);
     }
     const { arenaBytes } = program.plan;
@@ -238,12 +233,14 @@ function execute(
 ): void {
   const operands = inputs.map((id): Operand => {
     const { shape, dtype } = values[id]!;
-    return { data: viewAs(dtype, place(id)), shape, dtype };
+    const data = viewAs(dtype, place(id));
+    return { data: isHalf(dtype) ? fromHalf(dtype, data) : data, shape, dtype };
   });
   const results = outputs.map((id) => zeroed(values[id]!));
   kernels.get(op.name)!(operands, results, op.encode(attributes));
   outputs.forEach((id, i) => {
-    const { data } = results[i]!;
-    place(id).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    const { data, dtype } = results[i]!;
+    const stored: TensorData = isHalf(dtype) ? toHalf(dtype, data) : data;
+    place(id).set(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
   });
 }

@@ -2,8 +2,12 @@
 
 import { type Aval, type Shape, sizeOf } from '../../core/aval.ts';
 import { arrayFor, type DType, type TensorData } from '../../core/dtype.ts';
+import { isHalf } from '../../core/half.ts';
 
-/** The elements of one operand. Storing into `data` rounds to its type; sums are kept in float64. */
+/**
+ * The elements of one operand. Storing into `data` rounds to its type; sums are kept in float64. Those of 16-bit types
+ * are numbers here, in float64, and rounded when the kernel has run.
+ */
 export interface Operand {
   readonly data: TensorData;
   readonly shape: Shape;
@@ -21,7 +25,7 @@ export type Kernel = (
 ) => void;
 
 export const zeroed = ({ shape, dtype }: Aval): Operand => ({
-  data: arrayFor(dtype, sizeOf(shape)),
+  data: arrayFor(isHalf(dtype) ? 'f64' : dtype, sizeOf(shape)),
   shape,
   dtype,
 });
