@@ -35,6 +35,7 @@ export {
   softmaxCrossEntropyGrad,
   softmaxGrad,
 } from './loss.ts';
+export { type LossScaleState, lossScaleUpdate, select, unscale } from './lossScale.ts';
 export {
   type AvgPoolOptions,
   avgPool,

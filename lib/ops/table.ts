@@ -49,6 +49,7 @@ import {
   softmaxGradOp,
   softmaxOp,
 } from './loss.ts';
+import { lossScaleUpdateOp, selectOp, unscaleOp } from './lossScale.ts';
 import {
   avgPoolGradOp,
   avgPoolOp,
@@ -128,6 +129,9 @@ export const opTable = named({
   rmspropMomentumUpdate: rmspropMomentumUpdateOp,
   adamUpdate: adamUpdateOp,
   polyakUpdate: polyakUpdateOp,
+  select: selectOp,
+  unscale: unscaleOp,
+  lossScaleUpdate: lossScaleUpdateOp,
   depthwiseAffine: depthwiseAffineOp,
   depthwiseRelu: depthwiseReluOp,
   depthwiseAffineGrad: depthwiseAffineGradOp,

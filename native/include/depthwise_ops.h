@@ -136,6 +136,14 @@
   X(104, adamUpdate)                                                                                                   \
   /* polyakUpdate(average, w, decay) -> average + (1 - decay)*(w - average) */                                         \
   X(105, polyakUpdate)                                                                                                 \
+  /* Dynamic loss scaling. */                                                                                          \
+  /* select(condition A[], a, b) -> y = condition != 0 ? a : b, as a whole */                                          \
+  X(106, select)                                                                                                       \
+  /* unscale(g T, scale A[]) -> y A = g/scale, overflow A[] = 1 if an element of g is not finite, else 0 */            \
+  X(107, unscale)                                                                                                      \
+  /* lossScaleUpdate(scale, good, skipped, overflow: A[]) -> scale, good, skipped  [growth, backoff, interval]         \
+   *   overflow != 0: scale*backoff, 0, skipped + 1; else good + 1, and at interval scale*growth if finite, 0 */       \
+  X(108, lossScaleUpdate)                                                                                              \
   /* Fused ops, which rewritten programs use. conv: window, dilation_h, dilation_w, groups. [...,c] per channel.        \
    * Depthwise: groups = c, w T[o,kh,kw,1]. */                                                                          \
   /* depthwiseAffine(x T[n,h,w,c], scale A[c], shift A[c], w) -> y = conv2d(relu?(x*scale + shift), w)                 \

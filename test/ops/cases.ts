@@ -43,6 +43,8 @@ function convolution(random: Random, i: number) {
   };
 }
 
+const scalar = (value: number): Given => ({ shape: [], values: Float64Array.of(value) });
+
 /** Filters as the reference backend packs them: their bytes. */
 const packed = ({ values }: Given): Given => ({
   shape: [4 * values.length],
@@ -426,6 +428,25 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
   polyakUpdate: (random) => {
     const w = random.shape();
     return { inputs: [random.normal(w), random.normal(w), random.between(0.9, 1, [])], attributes: {} };
+  },
+
+  select: (random, i) => {
+    const x = random.shape();
+    const condition = i % 3 === 0 ? 0 : random.pick([1, 2, -0.5]);
+    return { inputs: [scalar(condition), random.normal(x), random.normal(x)], attributes: {} };
+  },
+  // Of what is not finite there is no relative error: test/ops/lossScale.test.ts.
+  unscale: (random) => ({
+    inputs: [random.normal(random.shape()), scalar(2 ** random.whole(-3, 16))],
+    attributes: {},
+  }),
+  lossScaleUpdate: (random, i) => {
+    const interval = random.whole(1, 4);
+    const state = [2 ** random.whole(-2, 16), random.whole(0, interval - 1), random.whole(0, 9)];
+    return {
+      inputs: [...state, i % 2].map(scalar),
+      attributes: { growth: random.pick([1, 2, 4]), backoff: random.pick([0.25, 0.5, 1]), interval },
+    };
   },
 
   depthwiseAffine: (random, i) => {

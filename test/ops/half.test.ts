@@ -17,6 +17,7 @@ const left: readonly OpName[] = [
   'rmspropMomentumUpdate',
   'adamUpdate',
   'polyakUpdate',
+  'lossScaleUpdate',
   'packFilters',
   'conv2dPacked',
   'conv2dPackedAdd',

@@ -9,6 +9,7 @@ import { imagesKernels } from './images.ts';
 import type { Kernel } from './kernel.ts';
 import { linearKernels } from './linear.ts';
 import { lossKernels } from './loss.ts';
+import { lossScaleKernels } from './lossScale.ts';
 import { poolKernels } from './pool.ts';
 import { shapeKernels } from './shape.ts';
 import { updateKernels } from './update.ts';
@@ -25,6 +26,7 @@ export const kernels: ReadonlyMap<string, Kernel> = new Map(
     ...lossKernels,
     ...imagesKernels,
     ...updateKernels,
+    ...lossScaleKernels,
     ...fusedKernels,
   }),
 );
