@@ -20,12 +20,13 @@ export {
   type XceptionVariant,
   xception,
 } from './classify/load.ts';
+export { computeTypeOf, type Precision, precisionOf, precisions } from './classify/precision.ts';
 export { type Preprocessing, type PreprocessingName, preprocessings } from './classify/preprocess.ts';
 export { apply } from './core/apply.ts';
 export type { Aval, Shape } from './core/aval.ts';
 export { type Compiled, type CompileOptions, compile } from './core/compile.ts';
 export { defaultBackend, setDefaultBackend, withBackend } from './core/device.ts';
-export type { DType, TensorData } from './core/dtype.ts';
+export type { ComputeType, DType, TensorData } from './core/dtype.ts';
 export * from './core/errors.ts';
 export { type MemoryReport, memory, resetPeakMemory } from './core/memory.ts';
 export { defineOp, type Op, type Vjp } from './core/op.ts';

@@ -4,6 +4,7 @@
 import type { Backend } from '../backend/backend.ts';
 import { type DeviceOptions, openDevice } from '../backend/devices.ts';
 import { type Compiled, compile } from '../core/compile.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
 import { readAll } from '../core/flat.ts';
 import { scope } from '../core/scope.ts';
@@ -13,6 +14,8 @@ import { decodeImage, resizePixels } from '../data/decode.ts';
 import { type Activation, type WeightFile, writeWeights } from '../interop/weights.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
+import { castIfNeeded } from '../ops/shape.ts';
+import { computeTypeOf, type Precision } from './precision.ts';
 import { type PreprocessingName, preprocessings } from './preprocess.ts';
 
 /** What a classifier is beside its weights; kept in files. */
@@ -61,9 +64,14 @@ export interface PredictOptions extends DeviceOptions {
   readonly batchSize?: number;
   /** Where to compute; default: where the model is, else `auto`. */
   readonly device?: string;
+  /** Default `auto`. */
+  readonly precision?: Precision;
   /** 'compiled': the network is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
   readonly mode?: 'compiled' | 'eager';
 }
+
+/** The network on a batch: its images, whether logits are wanted, and what is computed in. */
+type Infer = Compiled<[Tensor, boolean, ComputeType], Tensor>;
 
 /**
  * A network with its labels, image size, preprocessing and activation. Made by {@link xception}, {@link createClassifier}
@@ -74,7 +82,7 @@ export class Classifier implements Disposable {
   readonly network: Module;
   #config: ClassifierConfig;
   #backend: Backend | undefined;
-  #infer: Compiled<[Tensor, boolean], Tensor> | undefined;
+  #infer: Infer | undefined;
 
   /** @throws ArgumentError where the labels are not as many as the classes */
   constructor(network: Module, config: ClassifierConfig) {
@@ -128,26 +136,32 @@ export class Classifier implements Disposable {
   }
 
   /**
-   * Images on the device to logits [n, classes]. uint8 images are normalised by the model's rule, float32 ones are
+   * Images on the device to logits, f32 [n, classes]. uint8 images are normalised by the model's rule, float32 ones are
    * taken as they are. Traceable.
    */
   logits(images: Tensor, context: ForwardContext = new ForwardContext()): Tensor {
-    if (images.dtype !== 'u8') return this.network.forward(images, context);
+    const logits = this.network.forward(this.#input(images, context), context);
+    return castIfNeeded(logits, 'f32');
+  }
+
+  /** The network's input, in the type that is computed in. */
+  #input(images: Tensor, context: ForwardContext): Tensor {
+    if (images.dtype !== 'u8') return context.cast(images);
     const { scale, shift } = preprocessings[this.#config.preprocessing];
     const { backend } = this;
-    const input = ops.normalizeImages(
+    return ops.normalizeImages(
       images,
       tensor([...scale], [3], { backend }),
       tensor([...shift], [3], { backend }),
+      { dtype: context.computeType },
     );
-    return this.network.forward(input, context);
   }
 
   /**
    * Classifies images: paths, file contents and pixels in any mixture, or one array of images.
    * Compiled at the first call for a batch size, unless `mode` is 'eager'; waits without blocking the JavaScript thread.
    * @returns per image its classes, best first
-   * @throws DataError naming the file that cannot be read
+   * @throws DataError naming the file that cannot be read; UnsupportedError for a precision that the device does not have
    */
   async predict(
     images: ImageInput | readonly ImageInput[] | ImageArray,
@@ -245,14 +259,17 @@ export class Classifier implements Disposable {
   ): Promise<Float32Array> {
     if (options.device !== undefined) this.to(openDevice(options.device, options));
     const { backend } = this;
-    const eager = (input: Tensor, logits: boolean) => {
-      const y = this.logits(input);
+    const computeType = computeTypeOf(options.precision, backend);
+    const eager = (input: Tensor, logits: boolean, type: ComputeType) => {
+      const y = this.logits(input, new ForwardContext({ computeType: type }));
       if (logits) return y;
       return this.activation === 'sigmoid' ? ops.sigmoid(y) : ops.softmax(y);
     };
     if (options.mode !== 'eager') this.#infer ??= compile(eager);
-    const infer = options.mode === 'eager' ? eager : (this.#infer as Compiled<[Tensor, boolean], Tensor>);
-    const output = scope(() => infer(tensor(images, shape, { backend }), options.logits === true));
+    const infer = options.mode === 'eager' ? eager : (this.#infer as Infer);
+    const output = scope(() =>
+      infer(tensor(images, shape, { backend }), options.logits === true, computeType),
+    );
     try {
       return (await output.data()) as Float32Array;
     } finally {

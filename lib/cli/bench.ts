@@ -1,7 +1,15 @@
 // `bench`: steps and images per second and memory, for networks and for the input pipeline.
 
 import { Command, Option } from 'commander';
-import { architecture, architectureNames, type BenchmarkMode, benchmark, imageFolder } from '../index.ts';
+import {
+  architecture,
+  architectureNames,
+  type BenchmarkMode,
+  benchmark,
+  computeTypeOf,
+  imageFolder,
+  precisionOf,
+} from '../index.ts';
 import {
   type CommonFlags,
   checkSize,
@@ -61,6 +69,7 @@ export function benchCommand(): Command {
             warmup,
             augment,
             seed,
+            precision: flags.precision,
             ...(workers === undefined ? {} : { workers }),
             ...(flags.data === 'synthetic' ? {} : { data: imageFolder(flags.data, { size }) }),
           });
@@ -71,7 +80,7 @@ export function benchCommand(): Command {
               batch,
               size,
               device: backend.name,
-              precision: 'fp32',
+              precision: precisionOf(computeTypeOf(flags.precision, backend)),
               images_per_second: found.imagesPerSecond,
               step_ms: found.stepMs,
               peak_bytes: found.peakBytes,

@@ -162,6 +162,7 @@ export function evalCommand(): Command {
         loss: model.activation,
         ...(importance === undefined ? {} : { classImportance: await readImportance(importance) }),
         mode: modeOf(flags),
+        precision: flags.precision,
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       });
       sayHowManySkipped(set.skipped);

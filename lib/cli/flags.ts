@@ -6,12 +6,16 @@ import {
   architecture,
   architectureNames,
   type Backend,
+  computeTypeOf,
   DeviceError,
   LoadError,
   type OptionValue,
   openDevice,
+  type Precision,
   parseOptions,
+  precisions,
   setDefaultBackend,
+  UnsupportedError,
 } from '../index.ts';
 import { DeviceUnusableError, UsageError } from './failure.ts';
 import { sayWithResults } from './output.ts';
@@ -67,7 +71,7 @@ function device(text: string): string {
 /** Flags of every command. */
 export interface CommonFlags {
   readonly device: string;
-  readonly precision: 'auto' | 'fp32' | 'bf16' | 'fp16';
+  readonly precision: Precision;
   readonly threads?: number;
   readonly seed: number;
   readonly deterministic: boolean;
@@ -79,8 +83,8 @@ export function withCommonFlags(command: Command): Command {
   return command
     .option('--device <name>', 'auto, cpu, cuda or cuda:<n>', device, 'auto')
     .addOption(
-      new Option('--precision <type>', 'auto: fp32 on a CPU')
-        .choices(['auto', 'fp32', 'bf16', 'fp16'])
+      new Option('--precision <type>', 'auto: fp32 on a CPU; on a GPU bf16 from sm_80 on, else fp32')
+        .choices(precisions)
         .default('auto'),
     )
     .option('--threads <n>', 'threads that compute (default: all)', integer(1))
@@ -168,14 +172,11 @@ export function openFlagged(flags: CommonFlags): Backend {
       onNotice: sayWithResults,
       ...(threads === undefined ? {} : { threads }),
     });
-    if (precision === 'bf16' || precision === 'fp16') {
-      throw new DeviceUnusableError(
-        `device ${backend.name} cannot compute with --precision ${precision}; expected auto or fp32`,
-      );
-    }
+    computeTypeOf(precision, backend);
     setDefaultBackend(backend);
     return backend;
   } catch (error) {
+    if (error instanceof UnsupportedError) throw new DeviceUnusableError(`--${error.message}`);
     if (error instanceof LoadError || error instanceof DeviceError) {
       throw new DeviceUnusableError(`--device ${flags.device} cannot be used: ${error.message}`, {
         cause: error,

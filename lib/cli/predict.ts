@@ -64,7 +64,7 @@ async function predictArray(
   const [n = 0, height = 0, width = 0] = shape;
   const results = await model.outputs(
     { data, shape: [n, height, width, 3] },
-    { logits, batchSize: batch, mode: modeOf(flags) },
+    { logits, batchSize: batch, mode: modeOf(flags), precision: flags.precision },
   );
   const { classes } = model.config;
   await writeNpy(output, { dtype: 'f32', shape: [n, classes], data: results });
@@ -98,7 +98,12 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
     if (readable.length === 0) continue;
     const outputs = await model.outputs(
       { data: pixels.subarray(0, readable.length * stride), shape: [readable.length, size, size, 3] },
-      { logits: flags.logits, batchSize: flags.batch, mode: modeOf(flags) },
+      {
+        logits: flags.logits,
+        batchSize: flags.batch,
+        mode: modeOf(flags),
+        precision: flags.precision,
+      },
     );
     readable.forEach((file, i) => {
       const row = outputs.subarray(i * classes, (i + 1) * classes);

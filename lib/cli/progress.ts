@@ -34,11 +34,12 @@ export class ProgressLine {
     if (now - this.#last < (this.#terminal ? redrawn : repeated)) return;
     this.#last = now;
     const { step, totalSteps, epoch, stepsPerEpoch, loss, top1, imagesPerSecond, dataWait } = progress;
-    const { batchSeconds } = progress;
+    const { batchSeconds, lossScale } = progress;
+    const skipped = lossScale === undefined ? '' : `skipped ${lossScale.skipped}  `;
     const epochs = stepsPerEpoch === undefined ? '' : `/${Math.ceil(totalSteps / stepsPerEpoch)}`;
     this.#write(
       `epoch ${epoch}${epochs}  step ${step}/${totalSteps}  ${imagesPerSecond.toFixed(1)} images/s  ` +
-        `loss ${loss.toFixed(4)}  top-1 ${percent(top1)}  data wait ${percent(dataWait)}  ` +
+        `loss ${loss.toFixed(4)}  top-1 ${percent(top1)}  data wait ${percent(dataWait)}  ${skipped}` +
         `left ${duration((totalSteps - step) * batchSeconds)}`,
     );
   }

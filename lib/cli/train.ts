@@ -88,6 +88,7 @@ const remembered = [
   'keep',
   'logEvery',
   'deterministic',
+  'precision',
 ] as const satisfies readonly (keyof TrainFlags)[];
 
 export function trainCommand(): Command {
@@ -154,8 +155,10 @@ async function rememberedFlags(
   const given = (name: string) => command.getOptionValueSource(name) === 'cli';
   const total = given('epochs') || given('steps');
   const kept: Record<string, Json> = {};
+  // What `auto` was then: the run goes on as it is, on another device too.
+  const then = { ...before, precision: config?.precision ?? null };
   for (const name of remembered) {
-    const value = before[name];
+    const value = (then as Record<string, Json>)[name];
     if (given(name) || value === null || value === undefined) continue;
     if (total && (name === 'epochs' || name === 'steps')) continue;
     if (data !== undefined && name === 'arrays') continue;

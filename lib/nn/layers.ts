@@ -4,7 +4,7 @@ import { ArgumentError } from '../core/errors.ts';
 import type { Tensor } from '../core/tensor.ts';
 import { insideModule } from '../core/traceState.ts';
 import { ops } from '../ops/index.ts';
-import { fillBeside } from '../ops/shape.ts';
+import { castIfNeeded, fillBeside } from '../ops/shape.ts';
 import { type PaddingOption as Padding, type PairOption as Pair, pair } from '../ops/window.ts';
 import { glorotUniform, type Initializer, ones, zeros } from './initializers.ts';
 import { type ForwardContext, Module, Parameter } from './module.ts';
@@ -51,10 +51,11 @@ export class Conv2d extends Module {
     return this.bias === undefined ? { weight: this.weight } : { weight: this.weight, bias: this.bias };
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: Tensor, context: ForwardContext): Tensor {
     const { stride = 1, padding = 'valid', dilation = 1, groups = 1 } = this.options;
-    const y = ops.conv2d(x, this.weight, { stride, padding, dilation, groups });
-    return this.bias === undefined ? y : ops.addBias(y, this.bias);
+    const w = context.kernel(this.weight);
+    const y = ops.conv2d(context.cast(x), w, { stride, padding, dilation, groups });
+    return this.bias === undefined ? y : ops.addBias(y, context.cast(this.bias));
   }
 }
 
@@ -88,9 +89,9 @@ export class SeparableConv2d extends Module {
   }
 
   forward(x: Tensor, context: ForwardContext): Tensor {
-    const filtered = insideModule('depthwise', () => this.depthwise.forward(x));
+    const filtered = insideModule('depthwise', () => this.depthwise.forward(x, context));
     const between = this.#between?.forward(filtered, context) ?? filtered;
-    return insideModule('pointwise', () => this.pointwise.forward(between));
+    return insideModule('pointwise', () => this.pointwise.forward(between, context));
   }
 }
 
@@ -153,7 +154,7 @@ export class BatchNorm extends Module {
   }
 }
 
-/** Fully connected layer: [n, in] to [n, out], weight [out, in]. */
+/** Fully connected layer: [n, in] to [n, out], weight [out, in]. In 16 bits too its result is f32, as a loss wants it. */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
@@ -168,8 +169,9 @@ export class Linear extends Module {
     return { weight: this.weight, bias: this.bias };
   }
 
-  forward(x: Tensor): Tensor {
-    return ops.addBias(ops.linear(x, this.weight), this.bias);
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const product = ops.linear(context.cast(x), context.kernel(this.weight));
+    return ops.addBias(castIfNeeded(product, this.bias.dtype), this.bias);
   }
 }
 

@@ -2,8 +2,10 @@
 
 import type { Backend } from '../backend/backend.ts';
 import { aval, type Shape } from '../core/aval.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { type Tensor, Variable } from '../core/tensor.ts';
+import { castIfNeeded } from '../ops/shape.ts';
 import { type Initializer, keyFor } from './initializers.ts';
 
 /** What a forward pass is told beside its input. */
@@ -12,13 +14,51 @@ export class ForwardContext {
   readonly training: boolean;
   /** i32[2]: seed and step, for random ops; needed in training where there is dropout. */
   readonly counter: Tensor | undefined;
+  /**
+   * Type of the activations, and of the kernels that they are multiplied with. What belongs to a normalization (its
+   * parameters, sums and statistics) is f32 whatever it is, and so is what a {@link Parameter} holds.
+   */
+  readonly computeType: ComputeType;
+  readonly #copies: ReadonlyMap<Tensor, Tensor> | undefined;
+  readonly #copiesRead = new Set<Tensor>();
   /** Logits [n, classes] of classifiers at the side, in training, with the weights of their losses beside the main one's 1. */
   readonly auxiliary: { readonly logits: Tensor; readonly weight: number }[] = [];
   #streams = 0;
 
-  constructor(options: { training?: boolean; counter?: Tensor | undefined } = {}) {
+  /** @param options computeType: default f32; copies: of kernels in that type, for {@link ForwardContext.kernel} */
+  constructor(
+    options: {
+      training?: boolean;
+      counter?: Tensor | undefined;
+      computeType?: ComputeType;
+      copies?: ReadonlyMap<Tensor, Tensor> | undefined;
+    } = {},
+  ) {
     this.training = options.training ?? false;
     this.counter = options.counter;
+    this.computeType = options.computeType ?? 'f32';
+    this.#copies = options.copies;
+  }
+
+  /** A tensor in the type that is computed in; itself, where it has that already. */
+  cast(x: Tensor): Tensor {
+    return castIfNeeded(x, this.computeType);
+  }
+
+  /**
+   * A parameter that activations are multiplied with, in the type that is computed in: the copy that training keeps of it,
+   * or a cast. A layer reads a parameter in this way or directly, not in both.
+   */
+  kernel(parameter: Tensor): Tensor {
+    const copy = this.#copies?.get(parameter);
+    if (copy === undefined) return this.cast(parameter);
+    this.#copiesRead.add(parameter);
+    return copy;
+  }
+
+  /** The parameters whose copies have been read. */
+  get copiesRead(): ReadonlySet<Tensor> {
+    return this.#copiesRead;
   }
 
   /** A number of its own for each random op of one forward pass, in order. */

@@ -9,6 +9,8 @@ import type { Tensor, Variable } from '../core/tensor.ts';
 import { noting } from '../core/traceState.ts';
 import type { Parameter } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
+import { castIfNeeded } from '../ops/shape.ts';
+import { kept, type LossScaler } from './lossScaler.ts';
 
 /** State of the parameters, by name: `momentum`, `square`, … */
 type State = Readonly<Record<string, Variable>>;
@@ -174,23 +176,57 @@ export class Optimizer implements Disposable {
         : Object.fromEntries(spec.stateNames.map((name) => [name, zerosBeside(values)] as const));
   }
 
-  /** Updates every parameter from its gradient, in the order of `parameters`. Traceable. */
-  step(grads: readonly Tensor[], inputs: UpdateInputs): void {
+  /** The parameters' values in one block of memory, those that decay first; undefined where there are none. */
+  get values(): FlatVariable | undefined {
+    return this.#values;
+  }
+
+  /**
+   * Updates every parameter from its gradient. Traceable.
+   * @param grads in the order of `parameters`, of any floating types; with a scaler, of the scaled loss
+   * @returns with a scaler: a scalar that is not 0 if the gradients overflowed, and then nothing is updated
+   */
+  step(grads: readonly Tensor[], inputs: UpdateInputs, scaler?: LossScaler): Tensor | undefined {
     if (grads.length !== this.parameters.size) {
       throw new ArgumentError(
         `${this.spec.name}: ${this.parameters.size} parameters, ${grads.length} gradients`,
       );
     }
     const values = this.#values;
-    if (values === undefined) return;
-    noting('update', () =>
+    if (values === undefined) return undefined;
+    return noting('update', () =>
       scope(() => {
-        const gradients = ops.flatten(this.#positions.map((position) => grads[position] as Tensor));
-        const { w, ...rest } = this.spec.update(values, gradients, this.#states, inputs, this.#decay);
-        values.assign(w as Tensor);
-        for (const [name, value] of Object.entries(rest)) (this.#states[name] as Variable).assign(value);
+        const { gradient, overflow } = this.#flat(grads, scaler);
+        const { lr, step } = inputs;
+        const numbers = { lr, step: scaler === undefined ? step : scaler.taken(step) };
+        const { w, ...rest } = this.spec.update(values, gradient, this.#states, numbers, this.#decay);
+        values.assign(kept(overflow, values, w as Tensor));
+        for (const [name, value] of Object.entries(rest)) {
+          const state = this.#states[name] as Variable;
+          state.assign(kept(overflow, state, value));
+        }
+        return overflow;
       }),
     );
+  }
+
+  /** The gradients in one f32 tensor, in the order in memory. Those of a 16-bit type are taken together on the way. */
+  #flat(grads: readonly Tensor[], scaler: LossScaler | undefined): { gradient: Tensor; overflow?: Tensor } {
+    const ordered = this.#positions.map((position) => grads[position] as Tensor);
+    const runs: Tensor[][] = []; // of neighbours that have one type
+    for (const g of ordered) {
+      const run = runs.at(-1);
+      if (run?.[0]?.dtype === g.dtype) run.push(g);
+      else runs.push([g]);
+    }
+    if (scaler !== undefined) {
+      const { gradients, overflow } = scaler.unscale(runs.map(ops.flatten));
+      return { gradient: ops.flatten(gradients), overflow };
+    }
+    const inF32 = runs.flatMap((run) =>
+      run[0]?.dtype === 'f32' ? run : castIfNeeded(ops.flatten(run), 'f32'),
+    );
+    return { gradient: ops.flatten(inF32) };
   }
 
   /** State tensors by `<parameter path>/<state name>`, in the order of `parameters`; for checkpoints. */

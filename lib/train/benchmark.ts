@@ -3,7 +3,9 @@
 import type { Backend } from '../backend/backend.ts';
 import type { Classifier } from '../classify/classifier.ts';
 import { createClassifier } from '../classify/load.ts';
+import { computeTypeOf, type Precision } from '../classify/precision.ts';
 import { compile } from '../core/compile.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { philox4x32Into } from '../core/philox.ts';
 import { scope } from '../core/scope.ts';
@@ -12,6 +14,7 @@ import { arrays } from '../data/arrays.ts';
 import type { Augmentation, Batch, Dataset } from '../data/batch.ts';
 import { ForwardContext } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
+import { LossScaler } from '../optim/lossScaler.ts';
 import { createOptimizer, sgd } from '../optim/optimizer.ts';
 import { TrainingStep } from './step.ts';
 
@@ -34,6 +37,8 @@ export interface BenchmarkOptions {
   readonly augment: Augmentation;
   readonly workers?: number;
   readonly seed: number;
+  /** Default `auto`. */
+  readonly precision?: Precision;
 }
 
 /** What was measured. Times are milliseconds per step. */
@@ -106,7 +111,7 @@ export async function openBenchmark(backend: Backend, setup: BenchmarkSetup): Pr
     setup.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
   const { variant = {} } = setup;
   const model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size, variant });
-  const network = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), seed);
+  const network = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), setup);
   let done = 0;
   return {
     run: async (steps) => {
@@ -151,14 +156,15 @@ export async function benchmark(backend: Backend, options: BenchmarkOptions): Pr
 function prepare(
   mode: 'train' | 'infer',
   model: Classifier,
-  seed: number,
+  { seed, precision }: BenchmarkSetup,
 ): { step: (images: Batch, step: number) => Promise<void>; dispose: () => void } {
-  return mode === 'infer' ? prepareInference(model) : prepareTraining(model, seed);
+  const computeType = computeTypeOf(precision, model.backend);
+  return mode === 'infer' ? prepareInference(model, computeType) : prepareTraining(model, seed, computeType);
 }
 
-function prepareInference(model: Classifier) {
+function prepareInference(model: Classifier, computeType: ComputeType) {
   const predict = compile((images: Tensor) =>
-    ops.softmax(model.logits(images, new ForwardContext({ training: false }))),
+    ops.softmax(model.logits(images, new ForwardContext({ computeType }))),
   );
   const { backend } = model;
   return {
@@ -174,12 +180,15 @@ function prepareInference(model: Classifier) {
   };
 }
 
-function prepareTraining(model: Classifier, seed: number) {
+function prepareTraining(model: Classifier, seed: number, computeType: ComputeType) {
   const optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
     weightDecay: 1e-5,
   });
+  const scaler = computeType === 'f16' ? new LossScaler(model.backend) : undefined;
   const training = new TrainingStep({
     model,
+    computeType,
+    scaler,
     optimizer,
     polyak: undefined,
     loss: 'softmax',
@@ -201,6 +210,7 @@ function prepareTraining(model: Classifier, seed: number) {
     dispose: () => {
       training[Symbol.dispose]();
       optimizer.dispose();
+      scaler?.dispose();
     },
   };
 }

@@ -2,6 +2,7 @@
 // float64, from the logits.
 
 import type { Classifier } from '../classify/classifier.ts';
+import { computeTypeOf, type Precision } from '../classify/precision.ts';
 import { type Compiled, compile } from '../core/compile.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
 import { scope } from '../core/scope.ts';
@@ -66,6 +67,8 @@ export interface EvaluateOptions {
   readonly workers?: number;
   /** 'compiled': the network is one native call; 'eager': op by op, for looking inside. Default 'compiled'. */
   readonly mode?: 'compiled' | 'eager';
+  /** Default `auto`. */
+  readonly precision?: Precision;
   /** Ends the evaluation with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Called with each batch's logits, [n, classes], before they are counted. */
@@ -252,9 +255,14 @@ export class Predictor implements Disposable {
   readonly #model: Classifier;
   readonly #forward: Compiled<[Tensor], Tensor> | ((images: Tensor) => Tensor);
 
-  constructor(model: Classifier, mode: 'compiled' | 'eager' = 'compiled') {
+  /** @throws UnsupportedError for a precision that the model's device does not have */
+  constructor(
+    model: Classifier,
+    { mode = 'compiled', precision }: Pick<EvaluateOptions, 'mode' | 'precision'> = {},
+  ) {
     this.#model = model;
-    const forward = (images: Tensor) => model.logits(images, new ForwardContext({ training: false }));
+    const computeType = computeTypeOf(precision, model.backend);
+    const forward = (images: Tensor) => model.logits(images, new ForwardContext({ computeType }));
     this.#forward = mode === 'compiled' ? compile(forward) : forward;
   }
 
@@ -295,14 +303,15 @@ export class Predictor implements Disposable {
 /**
  * Evaluates a classifier on every readable image of a data set, each exactly once, with the running statistics and
  * without dropout.
- * @throws DataError where the data set has no readable image or another number of classes
+ * @throws DataError where the data set has no readable image or another number of classes; UnsupportedError for a precision
+ * that the device does not have
  */
 export async function evaluate(
   model: Classifier,
   data: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { loss = 'softmax', classImportance, workers, mode, signal, onBatch } = options;
+  const { loss = 'softmax', classImportance, workers, signal, onBatch } = options;
   const batchSize = Math.min(options.batchSize ?? 32, Math.max(1, data.length));
   if (data.classes.length !== model.config.classes) {
     throw new DataError(
@@ -310,7 +319,7 @@ export async function evaluate(
     );
   }
   const tally = new Tally(data.classes, loss, classImportance);
-  using predictor = new Predictor(model, mode);
+  using predictor = new Predictor(model, options);
   const batches = data.batches({
     batchSize,
     augment: 'none',

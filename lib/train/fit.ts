@@ -3,6 +3,7 @@
 
 import { DataError, NonFiniteLossError } from '../core/errors.ts';
 import type { Batch } from '../data/batch.ts';
+import { type LossScaleReading, LossScaler } from '../optim/lossScaler.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
 import type { RunState } from './checkpoint.ts';
@@ -32,12 +33,17 @@ export interface History {
 /** Steps queued on the device beyond the one whose loss is awaited. */
 const stepsInFlight = 2;
 
+/** Below this a loss scale makes nothing larger, and what is not finite now will not be with less. */
+const leastLossScale = 2 ** -14;
+
 interface Pending {
   readonly step: number;
   readonly lr: number;
   readonly labels: Int32Array | Uint8Array;
   readonly output: StepOutput;
-  readonly values: Promise<readonly [loss: number, logits: Float32Array]>;
+  readonly values: Promise<
+    readonly [loss: number, logits: Float32Array, lossScale: LossScaleReading | undefined]
+  >;
 }
 
 /** Waits for `promise`, but no longer than the signal lets it. */
@@ -78,6 +84,7 @@ export class Fit implements Disposable {
   #batch = 0;
   #samples = 0;
   #sums = { loss: 0, correct: 0, images: 0 };
+  #lossScale: LossScaleReading | undefined;
   // Times of the epoch in progress, in milliseconds, and the images and steps trained in them.
   #trainingTime = 0;
   /** When the training that is not yet in `#trainingTime` began; undefined while something else is going on. */
@@ -99,7 +106,7 @@ export class Fit implements Disposable {
     this.#perEpoch = stepsPerEpoch(data, settings.batchSize);
     this.#totalEpochs = epochs ?? (steps === undefined ? 1 : Number.POSITIVE_INFINITY);
     this.#totalSteps = steps ?? this.#totalEpochs * (this.#perEpoch ?? Number.POSITIVE_INFINITY);
-    this.#trainingStep = new TrainingStep({ ...settings, ...values });
+    this.#trainingStep = new TrainingStep({ ...settings, ...values, computeType: parts.computeType });
     if (run?.resumed !== undefined) {
       const { state } = run.resumed;
       this.#step = state.step;
@@ -124,11 +131,12 @@ export class Fit implements Disposable {
       if (run?.resumed !== undefined) await run.restoreModel(model);
       model.to(backend, { seed: settings.seed });
       const parameters = model.network.trainableParameters();
-      const { optimizer, weightDecay, polyak } = settings;
+      const { optimizer, weightDecay, polyak, lossScale } = settings;
       const values = {
         model,
         optimizer: createOptimizer(optimizer, parameters, { weightDecay }),
         polyak: polyak > 0 ? new PolyakAverage(parameters) : undefined,
+        scaler: parts.computeType === 'f16' ? new LossScaler(backend, lossScale) : undefined,
       };
       if (run?.resumed !== undefined) await run.restoreTraining(values);
       return new Fit(parts, values, run);
@@ -267,7 +275,11 @@ export class Fit implements Disposable {
       lr,
       polyakDecay: polyakDecay(polyak, this.#step),
     });
-    const values = Promise.all([output.loss.item(), output.logits.data() as Promise<Float32Array>]);
+    const values = Promise.all([
+      output.loss.item(),
+      output.logits.data() as Promise<Float32Array>,
+      this.values.scaler?.read(),
+    ]);
     values.catch(() => undefined); // it is reported when its turn comes
     this.#step += 1;
     this.#batch += 1;
@@ -281,7 +293,7 @@ export class Fit implements Disposable {
     let loss: number;
     let logits: Float32Array;
     try {
-      [loss, logits] = await values;
+      [loss, logits, this.#lossScale] = await values;
     } finally {
       output.loss.dispose();
       output.logits.dispose();
@@ -290,10 +302,12 @@ export class Fit implements Disposable {
       const last = this.#run?.lastCheckpoint;
       throw new NonFiniteLossError(
         `step ${step}: the loss is ${loss}; a smaller learning rate may help` +
+          (this.#lossScale === undefined ? '' : ', or bf16, whose largest number is not 65,504') +
           (last === undefined ? '' : ` (the last checkpoint is ${last})`),
         step,
       );
     }
+    this.#refuseHopelessScale(step);
     const width = this.values.model.config.classes;
     const n = logits.length / width;
     this.#sums.loss += loss * n;
@@ -305,10 +319,28 @@ export class Fit implements Disposable {
       const right = labels instanceof Int32Array ? labels[i] === best : labels[i * width + best] === 1;
       if (right) this.#sums.correct += 1;
     }
-    const record: StepRecord = { step, loss, lr };
+    const record: StepRecord = {
+      step,
+      loss,
+      lr,
+      ...(this.#lossScale && {
+        loss_scale: this.#lossScale.scale,
+        skipped_steps: this.#lossScale.skipped,
+      }),
+    };
     this.#steps.push(record);
     if (step % this.#settings.logEvery === 0) this.#run?.metrics.write(record);
     this.#options.onStep?.(record, this.#progress(step));
+  }
+
+  /** Gradients that overflow with hardly any scale do so without: a training that only skips steps must not go on. */
+  #refuseHopelessScale(step: number): void {
+    if (this.#lossScale === undefined || this.#lossScale.scale >= leastLossScale) return;
+    throw new NonFiniteLossError(
+      `step ${step}: the gradients overflow fp16 even with a loss scale of ${this.#lossScale.scale}; ` +
+        'use bf16 or fp32, or a smaller learning rate',
+      step,
+    );
   }
 
   /** Waits for all queued steps. */
@@ -338,6 +370,7 @@ export class Fit implements Disposable {
       loss: images > 0 ? loss / images : 0,
       top1: images > 0 ? correct / images : 0,
       dataWait: time > 0 ? this.#waitingTime / time : 0,
+      ...(this.#lossScale && { lossScale: this.#lossScale }),
       skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
     };
   }
@@ -400,5 +433,6 @@ export class Fit implements Disposable {
   [Symbol.dispose](): void {
     this.#trainingStep[Symbol.dispose]();
     this.values.optimizer.dispose();
+    this.values.scaler?.dispose();
   }
 }

@@ -2,6 +2,8 @@
 
 import type { Backend } from '../backend/backend.ts';
 import type { Classifier } from '../classify/classifier.ts';
+import { precisionOf } from '../classify/precision.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
 import { checkInteger } from '../data/batch.ts';
 import type { PolyakAverage } from '../optim/polyak.ts';
@@ -25,6 +27,8 @@ export function stepsPerEpoch(data: TrainingData, batchSize: number): number | u
 export interface FitParts {
   readonly model: Classifier;
   readonly backend: Backend;
+  /** What the precision of the settings is on that backend. */
+  readonly computeType: ComputeType;
   readonly settings: TrainerSettings;
   readonly data: TrainingData;
   readonly options: FitOptions;
@@ -66,9 +70,9 @@ export function checkFit({ model, data, options }: FitParts): void {
 }
 
 /** What decides the result of a run; it is resumed only with the same. */
-export function decisive({ model, data, settings }: FitParts): RunState['config'] {
+export function decisive({ model, data, settings, computeType }: FitParts): RunState['config'] {
   const { optimizer, weightDecay, polyak, labelSmoothing, loss, classWeights, seed } = settings;
-  const { batchSize, augment, color, shuffle } = settings;
+  const { batchSize, augment, color, shuffle, lossScale } = settings;
   const frozen = model.network
     .modules()
     .filter(([, layer]) => !layer.trainable && Object.keys(layer.ownParameters()).length > 0);
@@ -85,6 +89,8 @@ export function decisive({ model, data, settings }: FitParts): RunState['config'
     labelSmoothing,
     loss,
     classWeights: classWeights ?? null,
+    precision: precisionOf(computeType),
+    ...(computeType === 'f16' && { lossScale: { ...lossScale } }),
     seed,
     batchSize,
     augment: augment ?? null,

@@ -28,7 +28,7 @@ export {
 } from './evaluate.ts';
 export type { History } from './fit.ts';
 export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
-export type { FitOptions, FitProgress, Precision, TrainerOptions, TrainingData } from './options.ts';
+export type { FitOptions, FitProgress, TrainerOptions, TrainingData } from './options.ts';
 export { type InstructionTime, type OpTime, type StepProfile, traceEvents } from './profile.ts';
 export { readRunConfig } from './runFolder.ts';
 export { Trainer } from './trainer.ts';

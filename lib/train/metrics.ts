@@ -11,6 +11,10 @@ export interface StepRecord {
   readonly loss: number;
   /** Learning rate of the update. */
   readonly lr: number;
+  /** In fp16: the scale of the next step's loss. */
+  readonly loss_scale?: number;
+  /** In fp16: steps skipped since the start of the run, because their gradients overflowed. */
+  readonly skipped_steps?: number;
 }
 
 /** Accuracies are fractions; `loss` is the mean over the images, without label smoothing and weight decay. */

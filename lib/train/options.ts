@@ -1,18 +1,17 @@
 // Options of training: what may be said, what holds if nothing is said, and what is refused.
 
 import { isDeviceName } from '../backend/devices.ts';
-import { ArgumentError, UnsupportedError } from '../core/errors.ts';
+import { type Precision, precisions } from '../classify/precision.ts';
+import { ArgumentError } from '../core/errors.ts';
 import { seedKey } from '../core/philox.ts';
 import type { Batch, Dataset } from '../data/batch.ts';
 import { type Augmentation, checkAugmentation, checkInteger } from '../data/batch.ts';
+import type { LossScaleOptions, LossScaleReading } from '../optim/lossScaler.ts';
 import { type OptimizerSpec, sgd } from '../optim/optimizer.ts';
 import { constant, type Schedule } from '../optim/schedule.ts';
 import type { Json } from './checkpoint.ts';
 import type { LossKind } from './evaluate.ts';
 import type { EpochRecord, StepRecord } from './metrics.ts';
-
-/** Types of number to compute with; `auto` is fp32 on a CPU. */
-export type Precision = 'auto' | 'fp32' | 'bf16' | 'fp16';
 
 /** Options of a trainer. */
 export interface TrainerOptions {
@@ -22,8 +21,10 @@ export interface TrainerOptions {
   readonly threads?: number;
   /** Only algorithms that give the same bits every time. Default false. */
   readonly deterministic?: boolean;
-  /** Default `auto`. */
+  /** What is computed in 16 bits, and what is not: {@link Precision}. Default `auto`. */
   readonly precision?: Precision;
+  /** Of the loss in fp16; in other precisions there is no scale. Default: PyTorch's. */
+  readonly lossScale?: LossScaleOptions;
   /** Default: `sgd({ momentum: 0.9 })`. */
   readonly optimizer?: OptimizerSpec;
   /** L2 penalty λ: adds λw to the gradient of convolution and dense kernels only. Default 0. */
@@ -101,6 +102,8 @@ export interface FitProgress {
   readonly top1: number;
   /** Fraction of the epoch's training time spent waiting for batches. */
   readonly dataWait: number;
+  /** In fp16: the scale of the next step's loss, and the steps that were skipped since the start of the run. */
+  readonly lossScale?: LossScaleReading;
   /** Images left out so far because they cannot be read. */
   readonly skipped: number;
 }
@@ -133,7 +136,7 @@ function oneOf<T extends string>(name: string, value: T, accepted: readonly T[])
   return value;
 }
 
-/** Checks the options and fills in what is not said. @throws ArgumentError, UnsupportedError */
+/** Checks the options and fills in what is not said. @throws ArgumentError */
 export function trainerSettings(options: TrainerOptions, classes: number): TrainerSettings {
   const device = options.device ?? 'auto';
   if (!isDeviceName(device)) {
@@ -141,12 +144,7 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
       `device: expected auto, cpu, cuda, cuda:<n> or reference, got ${JSON.stringify(device)}`,
     );
   }
-  const precision = oneOf('precision', options.precision ?? 'auto', ['auto', 'fp32', 'bf16', 'fp16']);
-  if (precision === 'bf16' || precision === 'fp16') {
-    throw new UnsupportedError(
-      `precision: ${precision} is not available on this device; expected auto or fp32`,
-    );
-  }
+  const precision = oneOf('precision', options.precision ?? 'auto', precisions);
   const weightDecay = options.weightDecay ?? 0;
   if (!(weightDecay >= 0 && weightDecay < Number.POSITIVE_INFINITY)) {
     throw new ArgumentError(`weightDecay: expected a number of at least 0, got ${weightDecay}`);
@@ -171,6 +169,7 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
     threads: options.threads,
     deterministic: options.deterministic ?? false,
     precision,
+    lossScale: options.lossScale ?? {},
     optimizer: options.optimizer ?? sgd({ momentum: 0.9 }),
     weightDecay,
     schedule: options.schedule ?? constant(0.01),

@@ -10,6 +10,7 @@ import { removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/at
 import { readSafetensors, writeSafetensors } from '../interop/safetensors.ts';
 import { type StoredTensor, toFloat32 } from '../interop/storedTensor.ts';
 import { type WeightFile, writeWeights } from '../interop/weights.ts';
+import type { LossScaler } from '../optim/lossScaler.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import type { PolyakAverage } from '../optim/polyak.ts';
 import {
@@ -30,7 +31,13 @@ export interface TrainedValues {
   readonly model: Classifier;
   readonly optimizer: Optimizer;
   readonly polyak: PolyakAverage | undefined;
+  /** In fp16. */
+  readonly scaler: LossScaler | undefined;
 }
+
+/** What the optimizer's file holds: its state, and the loss scale's. */
+const trainingState = ({ optimizer, scaler }: TrainedValues): Map<string, Variable> =>
+  new Map([...optimizer.state(), ...(scaler?.state() ?? [])]);
 
 const modelFile = 'model.safetensors';
 const averageFile = 'average.safetensors';
@@ -202,9 +209,10 @@ export class RunFolder {
   }
 
   /** Gives optimizer and average their values of that checkpoint. */
-  async restoreTraining({ optimizer, polyak }: TrainedValues): Promise<void> {
+  async restoreTraining(values: TrainedValues): Promise<void> {
     const { folder } = this.resumed as Checkpoint;
-    await fill(join(folder, optimizerFile), optimizer.state());
+    const { polyak } = values;
+    await fill(join(folder, optimizerFile), trainingState(values));
     if (polyak !== undefined) await fill(join(folder, averageFile), polyak.averages);
   }
 
@@ -214,11 +222,9 @@ export class RunFolder {
   }
 
   /** Writes a checkpoint, unless there is one of this step. All steps must be done. */
-  async save(
-    { model, optimizer, polyak }: TrainedValues,
-    state: Omit<RunState, 'metricsBytes'>,
-  ): Promise<void> {
+  async save(values: TrainedValues, state: Omit<RunState, 'metricsBytes'>): Promise<void> {
     if (this.#lastStep === state.step) return;
+    const { model, polyak } = values;
     await this.metrics.flush();
     const weights = await model.toWeightFile();
     refuseNonFinite(weights.tensors, state.step);
@@ -230,7 +236,7 @@ export class RunFolder {
       }
       files.set(averageFile, (file) => writeWeights(file, { ...weights, tensors }));
     }
-    const optimizerState = await storedOf(optimizer.state());
+    const optimizerState = await storedOf(trainingState(values));
     files.set(optimizerFile, (file) => writeSafetensors(file, optimizerState));
     const metricsBytes = this.metrics.bytes;
     await writeCheckpoint(this.folder, files, { ...state, metricsBytes }, this.#keep);

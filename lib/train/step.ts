@@ -3,6 +3,7 @@
 
 import type { Classifier } from '../classify/classifier.ts';
 import { type Compiled, compile } from '../core/compile.ts';
+import type { ComputeType } from '../core/dtype.ts';
 import { type FlatVariable, gather } from '../core/flat.ts';
 import type { Program } from '../core/program.ts';
 import { scope } from '../core/scope.ts';
@@ -12,6 +13,8 @@ import { noting } from '../core/traceState.ts';
 import type { Batch } from '../data/batch.ts';
 import { ForwardContext } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
+import { ComputeCopy } from '../optim/computeCopy.ts';
+import { kept, type LossScaler } from '../optim/lossScaler.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import type { PolyakAverage } from '../optim/polyak.ts';
 import type { LossKind } from './evaluate.ts';
@@ -27,6 +30,10 @@ export interface StepParts {
   /** Weight of each class in the loss; undefined: all 1. */
   readonly classWeights: readonly number[] | undefined;
   readonly mode: 'compiled' | 'eager';
+  /** Type of the activations and of the kernels that they are multiplied with. Default f32. */
+  readonly computeType?: ComputeType;
+  /** For f16: without one the loss is not scaled, and no step is skipped. */
+  readonly scaler?: LossScaler | undefined;
   /** Enters dropout. */
   readonly seed: number;
 }
@@ -56,18 +63,28 @@ export class TrainingStep implements Disposable {
   readonly #ready: Ready[] = [];
   /** In one block of memory, as the optimizer has the parameters; undefined where there are none. */
   readonly #statistics: FlatVariable | undefined;
+  /** The parameters in the type that is computed in; undefined where that is theirs. */
+  readonly #copy: ComputeCopy | undefined;
 
   /** Moves the running statistics of layers that are not frozen into one block of memory; they stay tensors of their own. */
   constructor(parts: StepParts) {
     this.#parts = parts;
     const statistics = [...parts.model.network.trainableStatistics().values()];
     this.#statistics = statistics.length === 0 ? undefined : gather(statistics);
+    const { computeType = 'f32', optimizer } = parts;
+    if (computeType !== 'f32' && optimizer.values !== undefined) {
+      this.#copy = new ComputeCopy(optimizer.values, computeType);
+    }
   }
 
   /** Queues one step and returns at once; the caller disposes of what it gets. */
   run(batch: Batch, numbers: StepNumbers): StepOutput {
     const { inputs, compiled } = this.#readyFor(batch, numbers);
-    return compiled === undefined ? scope(() => this.#step(inputs, inputs.images)) : compiled(inputs.images);
+    this.#copy?.refresh();
+    const output =
+      compiled === undefined ? scope(() => this.#step(inputs, inputs.images)) : compiled(inputs.images);
+    this.#copy?.settle();
+    return output;
   }
 
   /** The program of a step on batches like this one; for reading and timing. Runs nothing. */
@@ -109,16 +126,23 @@ export class TrainingStep implements Disposable {
   }
 
   #step(inputs: StepInputs, images: Tensor): StepOutput {
-    const output = trainingStep(this.#parts, inputs, images);
     const statistics = this.#statistics;
+    const { scaler } = this.#parts;
+    const before = scaler === undefined ? undefined : statistics?.alias();
+    const { overflow, ...output } = trainingStep(this.#parts, this.#copy, inputs, images);
     // The layers have assigned them one by one.
-    if (statistics !== undefined) noting('statistics', () => statistics.assign(statistics));
+    if (statistics !== undefined) {
+      noting('statistics', () => statistics.assign(kept(overflow, before ?? statistics, statistics)));
+    }
+    before?.dispose();
+    if (overflow !== undefined) scaler?.update(overflow);
     return output;
   }
 
   [Symbol.dispose](): void {
     for (const ready of this.#ready.splice(0)) forget(ready);
     this.#statistics?.dispose();
+    this.#copy?.dispose();
   }
 }
 
@@ -127,12 +151,20 @@ function forget(ready: Ready | undefined): void {
   ready?.inputs[Symbol.dispose]();
 }
 
-function trainingStep(parts: StepParts, inputs: StepInputs, images: Tensor): StepOutput {
-  const { model, optimizer, polyak, labelSmoothing } = parts;
+/** `overflow`: with a scaler, a scalar that is not 0 where the step was skipped. */
+function trainingStep(
+  parts: StepParts,
+  copy: ComputeCopy | undefined,
+  inputs: StepInputs,
+  images: Tensor,
+): StepOutput & { readonly overflow?: Tensor | undefined } {
+  const { model, optimizer, polyak, labelSmoothing, scaler, computeType = 'f32' } = parts;
   const { labels, weights, lr, step, decay, counter } = inputs;
   const parameters = [...optimizer.parameters.values()];
+  // A kernel's gradient is that of its copy, where a layer has read that.
+  const copies = copy === undefined ? [] : parameters.map((parameter) => copy.parts.get(parameter) as Tensor);
+  const context = new ForwardContext({ training: true, counter, computeType, copies: copy?.parts });
   const forward = valueAndGrad(() => {
-    const context = new ForwardContext({ training: true, counter });
     const logits = model.logits(images, context);
     const lossOf = (outputs: Tensor) => {
       const each =
@@ -146,10 +178,14 @@ function trainingStep(parts: StepParts, inputs: StepInputs, images: Tensor): Ste
       (sum, { logits, weight }) => ops.add(sum, ops.scale(lossOf(logits), weight)),
       lossOf(logits),
     );
-    return { value, aux: logits };
-  }, parameters);
-  const { value, grads, aux } = forward();
-  optimizer.step(grads, { lr, step });
-  polyak?.update(decay);
-  return { loss: value, logits: aux };
+    return { value: scaler?.scaled(value) ?? value, aux: { loss: value, logits } };
+  }, [...parameters, ...copies]);
+  const { grads, aux } = forward();
+  const gradients = parameters.map(
+    (parameter, i) => grads[context.copiesRead.has(parameter) ? parameters.length + i : i] as Tensor,
+  );
+  const overflow = optimizer.step(gradients, { lr, step }, scaler);
+  polyak?.update(decay, overflow);
+  copy?.update();
+  return { ...aux, overflow };
 }

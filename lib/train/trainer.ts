@@ -3,9 +3,11 @@
 import type { Backend } from '../backend/backend.ts';
 import { openDevice } from '../backend/devices.ts';
 import type { Classifier } from '../classify/classifier.ts';
+import { computeTypeOf } from '../classify/precision.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
 import type { Program } from '../core/program.ts';
 import type { Batch, Dataset } from '../data/batch.ts';
+import { LossScaler } from '../optim/lossScaler.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage } from '../optim/polyak.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
@@ -34,7 +36,7 @@ export class Trainer implements Disposable {
   readonly settings: TrainerSettings;
   #average: PolyakAverage | undefined;
 
-  /** @throws ArgumentError for an option out of range; UnsupportedError for a precision that there is not */
+  /** @throws ArgumentError for an option out of range */
   constructor(model: Classifier, options: TrainerOptions = {}) {
     this.model = model;
     this.settings = trainerSettings(options, model.config.classes);
@@ -52,16 +54,18 @@ export class Trainer implements Disposable {
   async fit(data: TrainingData, options: FitOptions = {}): Promise<History> {
     options.signal?.throwIfAborted();
     const backend = this.#open();
+    const computeType = computeTypeOf(this.settings.precision, backend);
     if (isDataset(data)) this.#learnFrom(data);
     const { loss } = this.settings;
     if (loss !== this.model.activation) this.model.configure({ activation: loss });
     this.dispose();
     const { validation, epochs, steps, keep = 3, checkpointEvery } = options;
     const settings = this.#fitting(data, options);
-    const { device, threads, deterministic, precision, mode, logEvery } = this.settings;
+    const { device, threads, deterministic, mode, logEvery } = this.settings;
     using fit = await Fit.open({
       model: this.model,
       backend,
+      computeType,
       settings,
       data,
       options,
@@ -77,7 +81,6 @@ export class Trainer implements Disposable {
         backendDetails: backend.details,
         threads: threads ?? null,
         deterministic,
-        precision: precision === 'auto' ? 'fp32' : precision,
         mode,
         logEvery,
       },
@@ -123,12 +126,15 @@ export class Trainer implements Disposable {
     look: (step: TrainingStep, batch: Batch, backend: Backend) => Promise<T>,
   ): Promise<T> {
     const backend = this.#open();
-    const { batchSize, optimizer: spec, weightDecay, polyak, seed } = this.settings;
+    const { batchSize, optimizer: spec, weightDecay, polyak, seed, precision, lossScale } = this.settings;
+    const computeType = computeTypeOf(precision, backend);
     this.model.to(backend, { seed });
     const parameters = this.model.network.trainableParameters();
     using optimizer = createOptimizer(spec, parameters, { weightDecay });
     using average = polyak > 0 ? new PolyakAverage(parameters) : undefined;
-    using step = new TrainingStep({ ...this.settings, model: this.model, optimizer, polyak: average });
+    using scaler = computeType === 'f16' ? new LossScaler(backend, lossScale) : undefined;
+    const parts = { model: this.model, optimizer, polyak: average, computeType, scaler };
+    using step = new TrainingStep({ ...this.settings, ...parts });
     for await (const batch of data.batches({ batchSize, dropLast: data.length >= batchSize })) {
       return await look(step, batch, backend);
     }
@@ -140,12 +146,13 @@ export class Trainer implements Disposable {
     average: PolyakAverage | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Evaluation> {
-    const { batchSize, loss, mode, workers } = this.settings;
+    const { batchSize, loss, mode, workers, precision } = this.settings;
     const body = () =>
       evaluate(this.model, data, {
         batchSize,
         loss,
         mode,
+        precision,
         ...(workers === undefined ? {} : { workers }),
         ...(signal === undefined ? {} : { signal }),
       });

@@ -71,7 +71,9 @@ describe('Trainer', () => {
     expect(() => new Trainer(model, { device: 'gpu' })).to.throw(/device: expected auto, cpu/);
     expect(() => new Trainer(model, { polyak: 1 })).to.throw(/polyak: expected a number in \[0, 1\)/);
     expect(() => new Trainer(model, { weightDecay: -1 })).to.throw(/weightDecay/);
-    expect(() => new Trainer(model, { precision: 'bf16' })).to.throw(/bf16 is not available/);
+    expect(() => new Trainer(model, { precision: 'fp8' as 'fp16' })).to.throw(
+      /one of auto, fp32, bf16, fp16/,
+    );
     expect(() => new Trainer(model, { batchSize: 0 })).to.throw(/batchSize/);
   });
 });
