@@ -1,8 +1,12 @@
-// `npm run bench`: which benchmarks there are.
+// `npm run bench`: which benchmarks there are; with flags, `depthwise bench` with them.
 
+import { main } from '../lib/cli/main.ts';
 import { print } from '../lib/cli/output.ts';
 
-print(`Benchmarks, each with --help; results go to bench/results:
+const flags = process.argv.slice(2);
+if (flags.length > 0) process.exitCode = await main(['bench', ...flags]);
+else {
+  print(`Benchmarks, each with --help; results go to bench/results:
 
   npm run bench:peers      speed and memory beside PyTorch, Keras and ONNX Runtime, which take turns in one run;
                            DEPTHWISE_PYTHON names the interpreter that has them (default: python3)
@@ -11,4 +15,5 @@ print(`Benchmarks, each with --help; results go to bench/results:
                            (npm run bundle:gpu), for machines that have nothing else
   npm run bench:overhead   JavaScript time per step and per eager op, time to compile
 
-  npx depthwise bench      one network on this machine: training, inference, loading`);
+  npx depthwise bench      networks on this machine: training, inference, loading; npm run bench -- --arch inception_v3`);
+}
