@@ -3,8 +3,8 @@
 // the weights alone is then computed once, not at each run (core/passes/hoist.ts).
 
 import { operandOf, outputOf } from '../core/passes/graph.ts';
-import type { Rule } from '../core/passes/rewrite.ts';
-import type { ValueId } from '../core/program.ts';
+import type { Rewriter, Rule } from '../core/passes/rewrite.ts';
+import type { Instruction, ValueId } from '../core/program.ts';
 import type { ConvAttributes } from './conv2d.ts';
 import {
   conv2dBiasAddOp,
@@ -15,6 +15,23 @@ import {
   filterMultiplyOp,
   packFiltersOp,
 } from './inference.ts';
+import { castOp } from './shape.ts';
+
+/** w·scale; where w is a cast in 16 bits, of what it was before, so that the product is rounded but once. */
+function multipliedFilters(
+  { graph, emit }: Rewriter,
+  conv: Instruction,
+  w: ValueId,
+  scale: ValueId,
+): ValueId | undefined {
+  const cast = graph.maker(w, castOp.name);
+  const exact = cast === undefined ? undefined : operandOf(cast, 'x');
+  if (exact === undefined || graph.aval(exact).dtype !== graph.aval(scale).dtype) {
+    return emit(filterMultiplyOp, [w, scale], {}, conv)?.[0];
+  }
+  const product = emit(filterMultiplyOp, [exact, scale], {}, conv);
+  return product && emit(castOp, product, { dtype: graph.aval(w).dtype }, conv)?.[0];
+}
 
 /** conv2d(x, w)·scale + shift = conv2d(x, w·scale) + shift. */
 const foldNormalization: Rule = {
@@ -28,15 +45,10 @@ const foldNormalization: Rule = {
     if (conv === undefined || !graph.hasOneUse(y)) return;
     const w = operandOf(conv, 'w');
     if (![w, scale, shift].every((value) => graph.holdsStill(value))) return;
-    const filters = rewriter.emit(filterMultiplyOp, [w, scale], {}, conv);
+    const filters = multipliedFilters(rewriter, conv, w, scale);
     if (filters === undefined) return;
     const attributes = { ...(conv.attributes as ConvAttributes), relu: false };
-    const made = rewriter.emit(
-      conv2dBiasOp,
-      [operandOf(conv, 'x'), filters[0] as ValueId, shift],
-      attributes,
-      conv,
-    );
+    const made = rewriter.emit(conv2dBiasOp, [operandOf(conv, 'x'), filters, shift], attributes, conv);
     if (made !== undefined) rewriter.replace(outputOf(affine, 'y'), made[0] as ValueId);
   },
 };
