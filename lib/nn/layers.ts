@@ -312,7 +312,8 @@ export class AuxiliaryClassifier extends Module {
 
   forward(x: Tensor, context: ForwardContext): Tensor {
     if (context.training) {
-      context.auxiliary.push({ logits: this.#tower.forward(x, context), weight: this.#weight });
+      const logits = castIfNeeded(this.#tower.forward(x, context), 'f32');
+      context.auxiliary.push({ logits, weight: this.#weight });
     }
     return x;
   }
