@@ -69,7 +69,7 @@ describe('files of weights', () => {
     it(`.${ending} keeps the tensors of Xception`, async () => {
       const file = at(`x.${ending}`);
       const tensors = ourWeights(3);
-      await writeWeights(file, { ...tiny(), arch: 'xception', tensors });
+      await writeWeights(file, { ...tiny(), arch: 'xception', options: { dropout: 0.5 }, tensors });
       const read = await readWeights(file);
       expect({ ...read, tensors: undefined }).to.deep.equal({
         source: 'keras',
@@ -84,6 +84,14 @@ describe('files of weights', () => {
       expect(read.tensors.get('predictions.weight')).to.deep.equal(tensors.get('predictions.weight'));
     });
   }
+
+  it('refuses a network for Keras that Keras does not have, also where the tensors fit', async () => {
+    const options = { dropout: 0.5, intermediateActivation: 'elu' };
+    const weights = { ...tiny(), arch: 'xception', options, tensors: ourWeights(3) };
+    const error = await writeWeights(at('elu.h5'), weights).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(CheckpointError);
+    expect((error as Error).message).to.include('Keras has no xception with intermediateActivation: "elu"');
+  });
 
   it('finds every flipped bit and every cut', async () => {
     await writeWeights(at('a.safetensors'), tiny());
