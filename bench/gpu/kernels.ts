@@ -4,14 +4,15 @@
 import type { Backend } from '../../lib/backend/backend.ts';
 import { openDevice } from '../../lib/backend/devices.ts';
 import { createClassifier } from '../../lib/classify/load.ts';
+import { computeTypeOf } from '../../lib/classify/precision.ts';
 import { compile } from '../../lib/core/compile.ts';
-import { UnsupportedError } from '../../lib/core/errors.ts';
 import type { Program } from '../../lib/core/program.ts';
 import { scope } from '../../lib/core/scope.ts';
 import { tensor } from '../../lib/core/tensor.ts';
 import { ForwardContext } from '../../lib/nn/module.ts';
 import { ops } from '../../lib/ops/index.ts';
 import { createOptimizer, sgd } from '../../lib/optim/index.ts';
+import { LossScaler } from '../../lib/optim/lossScaler.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
 import type { BenchPrecision } from '../support/protocol.ts';
 import { isolated, profiled } from './instructions.ts';
@@ -32,37 +33,33 @@ export interface KernelOptions {
 const seed = 0;
 const classes = 1000;
 
-/** Networks compute in fp32 only as yet. */
-function expectPrecision(precision: BenchPrecision): void {
-  if (precision === 'fp32') return;
-  throw new UnsupportedError(`this build of depthwise has no --precision ${precision} for networks`);
-}
-
 /** Xception's training step: forward, loss, backward, SGD with momentum and weight decay. */
 function trainingProgram(backend: Backend, batch: number, size: number, precision: BenchPrecision): Program {
-  expectPrecision(precision);
+  const computeType = computeTypeOf(precision, backend);
   const model = createClassifier('xception', { classes, dropout: 0.5, size }).to(backend, { seed });
+  const scaler = computeType === 'f16' ? new LossScaler(backend) : undefined;
   using optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
     weightDecay: 1e-5,
   });
   using step = new TrainingStep({
     ...{ model, optimizer, polyak: undefined, loss: 'softmax', labelSmoothing: 0 },
-    ...{ classWeights: undefined, mode: 'compiled', seed },
+    ...{ classWeights: undefined, mode: 'compiled', seed, computeType, scaler },
   });
   const images = new Uint8Array(batch * size * size * 3);
   try {
     return step.program({ images, labels: new Int32Array(batch), shape: [batch, size, size, 3] });
   } finally {
+    scaler?.dispose();
     model.dispose();
   }
 }
 
-/** Forward and softmax, on images of floats. */
+/** Forward and softmax. */
 function inferenceProgram(backend: Backend, batch: number, size: number, precision: BenchPrecision): Program {
-  expectPrecision(precision);
+  const computeType = computeTypeOf(precision, backend);
   const model = createClassifier('xception', { classes, dropout: 0.5, size }).to(backend, { seed });
   using predict = compile((images: ReturnType<typeof tensor>) =>
-    ops.softmax(model.logits(images, new ForwardContext({ training: false }))),
+    ops.softmax(model.logits(images, new ForwardContext({ computeType }))),
   );
   try {
     return scope(() => {

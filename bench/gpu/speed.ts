@@ -1,5 +1,6 @@
 // The phases `train` and `infer`: Xception beside PyTorch eager and compiled, which take turns in one run.
 
+import { availableParallelism } from 'node:os';
 import { alternate, type Comparison, type Rounds } from '../support/alternate.ts';
 import { type Contender, ours, peers, takes } from '../support/contenders.ts';
 import { comparisonMarkdown, conclusions } from '../support/peersReport.ts';
@@ -21,8 +22,8 @@ export interface SpeedOptions extends Rounds {
 
 /** Seconds that a comparison takes: PyTorch compiles for most of them. */
 const expectedSeconds = 100;
-/** Cores that feed a GPU: nothing of the network is computed there. */
-const threads = 8;
+/** Cores that feed a GPU, where nothing of the network is computed; all of them on a CPU. */
+const threadsFor = (device: string): number => (device === 'cpu' ? availableParallelism() : 8);
 
 /** What is measured, the most important first: what time is too short for is left out. */
 const settings: Readonly<Record<Mode, readonly (readonly [precision: BenchPrecision, batch: number])[]>> = {
@@ -102,6 +103,7 @@ export async function runSpeed(options: SpeedOptions, report: Report): Promise<v
         );
   const first = chosen[0];
   for (const [precision, batch] of chosen) {
+    const threads = threadsFor(device);
     const setting: Setting = { mode, batch, size, threads, warmup, device, precision };
     const seconds = options.peers.length === 0 ? 10 : expectedSeconds;
     await report.part(`${mode}, ${precision}, batch ${batch}`, seconds, () =>

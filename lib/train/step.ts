@@ -4,6 +4,7 @@
 import type { Classifier } from '../classify/classifier.ts';
 import { type Compiled, compile } from '../core/compile.ts';
 import type { ComputeType } from '../core/dtype.ts';
+import { ArgumentError } from '../core/errors.ts';
 import { type FlatVariable, gather } from '../core/flat.ts';
 import type { Program } from '../core/program.ts';
 import { scope } from '../core/scope.ts';
@@ -79,7 +80,18 @@ export class TrainingStep implements Disposable {
 
   /** Queues one step and returns at once; the caller disposes of what it gets. */
   run(batch: Batch, numbers: StepNumbers): StepOutput {
-    const { inputs, compiled } = this.#readyFor(batch, numbers);
+    return this.#queue(this.#readyFor(batch, numbers));
+  }
+
+  /** As {@link run}, on the batch of the last run, which is still on the device. @throws ArgumentError if there was none */
+  repeat(numbers: StepNumbers): StepOutput {
+    const [last] = this.#ready;
+    if (last === undefined) throw new ArgumentError('training step: there is no batch to repeat');
+    last.inputs.advance(numbers);
+    return this.#queue(last);
+  }
+
+  #queue({ inputs, compiled }: Ready): StepOutput {
     this.#copy?.refresh();
     const output =
       compiled === undefined ? scope(() => this.#step(inputs, inputs.images)) : compiled(inputs.images);

@@ -110,6 +110,11 @@ export class StepInputs implements Disposable {
     const { classWeights } = this.#settings;
     if (classWeights !== undefined) this.weights?.set(weightsOf(oneLabel(labels), classWeights));
     this.images.set(images);
+    this.advance(numbers);
+  }
+
+  /** Queues the writes of what changes on the same batch. */
+  advance(numbers: StepNumbers): void {
     this.#counterData[1] = numbers.step;
     this.counter.set(this.#counterData);
     this.#writeNumbers(numbers);

@@ -126,6 +126,25 @@ for (const device of [reference, ...networkDevices]) {
       expect(() => training.run({ ...batchOf(4), labels: new Uint8Array(12) }, 2)).to.throw("loss 'sigmoid'");
     });
 
+    it('repeats the last batch as if it were given again', () => {
+      const losses = [false, true].map((repeats) => {
+        using training = stepOn(device, 'compiled');
+        const first = training.run(batchOf(4, 2), 1);
+        const rest = [2, 3, 4].map((n) => {
+          if (!repeats) return training.run(batchOf(4, 2), n);
+          const { loss, logits } = training.step.repeat({ step: n, lr: 0.01, polyakDecay: 0.9 });
+          const [result] = loss.dataSync();
+          loss.dispose();
+          logits.dispose();
+          return result as number;
+        });
+        return [first, ...rest];
+      });
+      expect(losses[1]).to.deep.equal(losses[0]);
+      using fresh = stepOn(device, 'compiled');
+      expect(() => fresh.step.repeat({ step: 1, lr: 0, polyakDecay: 0 })).to.throw('no batch to repeat');
+    });
+
     it('leaves statistics to the model, with the values that they have', () => {
       const before = memory().tensors;
       const training = stepOn(device, 'compiled');
