@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { CheckpointError } from '../../lib/core/errors.ts';
 import { removeTemporaryFiles, writeFileAtomic } from '../../lib/interop/atomic.ts';
 import { readNpy, writeNpy } from '../../lib/interop/npy.ts';
 import { serializeSafetensors, writeSafetensors } from '../../lib/interop/safetensors.ts';
