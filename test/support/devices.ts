@@ -10,10 +10,19 @@ const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) =>
 /** Whether REQUIRE_DEVICES names this device: what needs it may not be skipped. */
 export const isRequired = (name: string): boolean => required.includes(name);
 
+/**
+ * The device with fp32 as `precision: 'auto'`, which on a GPU would be bf16: tests compare devices, and ask for 16 bits by
+ * name.
+ */
+function inFp32(backend: Backend): Backend {
+  const others = backend.computeTypes.filter((type) => type !== 'f32');
+  return Object.assign(backend, { computeTypes: ['f32', ...others] });
+}
+
 /** Opens a device, or prints why it is left out. */
 function tryDevice(name: string): Backend[] {
   try {
-    return [openDevice(name)];
+    return [inFp32(openDevice(name))];
   } catch (error) {
     if (!(error instanceof LoadError) || isRequired(name.split(':')[0] as string)) throw error;
     process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
