@@ -1,10 +1,12 @@
 // The phase `ops`: whether a device computes what the reference does. Every op in f32, f16 and bf16, the fused ones among
 // them; programs as CUDA graphs against single launches; networks and training against recorded results.
 
+import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { type OpName, opTable } from '../../lib/ops/index.ts';
 import { markdownTable } from '../support/results.ts';
-import { lastWords, runCommand } from './programs.ts';
+import { lastWords, root, runCommand } from './programs.ts';
 import { type Findings, HopelessError, type Report } from './report.ts';
 import { runAll, runTests, type TestJob, type TestResult } from './tests.ts';
 
@@ -17,29 +19,38 @@ export interface OpsOptions {
 
 const ofFile = (file: string): TestJob => ({ name: file.replace(/^test\/|\.test$/g, ''), file });
 
+/** The test files of a folder, except some. */
+const filesOf = (folder: string, ...except: readonly string[]): string[] =>
+  readdirSync(resolve(root, folder))
+    .flatMap((name) => /^(\w+)\.test\.[jt]s$/.exec(name)?.[1] ?? [])
+    .filter((name) => !except.includes(name))
+    .sort()
+    .map((name) => `${folder}/${name}.test`);
+
+const named = (...names: readonly string[]): string[] => names.map((name) => `test/${name}.test`);
+
 /** Parts after the ops one by one: name, seconds that it needs at least, test files. */
 const parts: readonly (readonly [name: string, seconds: number, files: readonly string[]])[] = [
-  ['ops in f16 and bf16', 20, ['test/ops/half.test']],
-  ['graphs against single launches', 20, ['test/native/graphs.test']],
+  ['ops in f16 and bf16', 20, named('ops/half', 'ops/wideShapes')],
+  ['graphs against single launches', 20, named('native/graphs')],
   [
-    'known results and shapes of the network',
+    'known results and shapes of networks',
     20,
-    ['known', 'updates', 'dropout', 'xceptionShapes'].map((name) => `test/ops/${name}.test`),
+    filesOf('test/ops', 'everyOp', 'half', 'wideShapes', 'messages'),
   ],
   [
     'programs: eager, compiled, fused, plain',
     20,
-    ['core/eager', 'core/compile', 'core/scope', 'core/flat', 'passes/training', 'passes/inference'].map(
-      (name) => `test/${name}.test`,
-    ),
+    named('core/eager', 'core/compile', 'core/scope', 'core/flat', 'passes/training', 'passes/inference'),
   ],
-  ['parity with Keras', 40, ['test/parity/forward.test', 'test/parity/training.test']],
+  // The command line's own choice of precision is no parity in fp32.
+  ['parity with Keras', 40, filesOf('test/parity', 'kerasFiles')],
   [
     'training',
     40,
-    ['optim/optimizer', 'train/step', 'train/trainer', 'train/memory'].map((name) => `test/${name}.test`),
+    named('optim/optimizer', 'train/step', 'train/trainer', 'train/memory', 'train/precision'),
   ],
-  ['cuDNN by itself', 20, ['test/cudnn/tensors.test']],
+  ['cuDNN by itself', 20, named('cudnn/tensors')],
 ];
 
 /** A file, or an op, that takes longer than this is stopped: seconds. */

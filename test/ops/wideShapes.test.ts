@@ -8,7 +8,7 @@ import { sizeOf } from '../../lib/core/aval.ts';
 import { allOps, type OpName } from '../../lib/ops/index.ts';
 import { type Pair, resolvePadding } from '../../lib/ops/window.ts';
 import { type Given, Random } from '../support/random.ts';
-import { checkSimulated, simulations } from '../support/simulated.ts';
+import { checkSimulated, cudaDevices } from '../support/simulated.ts';
 import { skip } from '../support/skip.ts';
 import type { OpCase } from '../support/testOp.ts';
 
@@ -270,7 +270,7 @@ describe('kernels of the CUDA backend at random shapes', function () {
   this.timeout(300_000);
 
   before(function () {
-    if (simulations.length === 0) skip(this, 'there is no cudasim');
+    if (cudaDevices.length === 0) skip(this, 'there is neither cudasim nor cuda');
   });
 
   for (const dtype of ['f32', 'f16', 'bf16'] as const) {
@@ -288,7 +288,7 @@ describe('kernels of the CUDA backend at random shapes', function () {
             throw error;
           }
         }
-        expect(ran, 'runs').to.be.equal(caseCount * simulations.length);
+        expect(ran, 'runs').to.be.equal(caseCount * cudaDevices.length);
       });
     }
   }

@@ -1,4 +1,4 @@
-// Ops in f32, f16 and bf16 on the simulation of CUDA, in all orders of threads, against float64 on operands that the type can
+// Ops in f32, f16 and bf16 on the CUDA backend, on the simulation in all orders of threads, against float64 on operands that the type can
 // hold. What is lost is a few roundings of the results, not of the sums.
 
 import { expect } from 'chai';
@@ -13,8 +13,8 @@ import { fromHalf, type Half, roundoff, toHalf } from './half.ts';
 import type { Given } from './random.ts';
 import { type OpCase, relativeError, runOp } from './testOp.ts';
 
-/** The simulation, once for each order of threads. */
-export const simulations = opDevices.filter(({ name }) => name.startsWith('cudasim'));
+/** The CUDA backend: the simulation, once for each order of threads, and a GPU where there is one. */
+export const cudaDevices = opDevices.filter(({ name }) => name.startsWith('cuda'));
 
 type Computing = Half | 'f32';
 const isHalf = (dtype: DType): dtype is Half => dtype === 'f16' || dtype === 'bf16';
@@ -108,7 +108,7 @@ export function checkSimulated(op: AnyOp, given: OpCase<unknown>, type: Computin
   });
   const avals = inputs.map(({ shape }, i) => aval(shape, types![i] as DType));
   const expected = runOp(reference, op, { ...given, inputs }, 'f64').data;
-  const supporting = simulations.filter((device) => device.supports(op, avals, attributes).supported);
+  const supporting = cudaDevices.filter((device) => device.supports(op, avals, attributes).supported);
   for (const device of supporting) {
     const data = inputs.map(({ values }, i) => dataOf(values, types![i] as DType));
     const { outputs, results } = run(device, op, attributes, avals, data);
