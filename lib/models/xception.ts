@@ -24,7 +24,7 @@ export const xceptionVariant = {
   residual: flag(true),
   /** Between depthwise and pointwise convolution (section 4.7, figure 10). */
   intermediateActivation: choice(['none', 'relu', 'elu'], 'none'),
-  /** Units of layers between the features and the classifier; 4096,4096 in section 4.4 and figures 7 and 8. */
+  /** Units of layers between the features and the classifier (section 3); 4096,4096 in figures 7 and 8. */
   fullyConnected: wholes(1, []),
   /**
    * Segments of the channels that the spatial convolutions do not mix (sections 1.2 and 5): 1 is a regular convolution,

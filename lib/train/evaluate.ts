@@ -50,7 +50,7 @@ export interface MeanAveragePrecision {
   readonly value: number;
   /**
    * The same with each label's precision times its class's weight, divided by what the best answers would give. The paper
-   * (section 4.3.2) weights classes by how common they are, on a scale of its own that is not public.
+   * (section 4.1) weights classes by how common they are, on a scale of its own that is not public.
    */
   readonly weighted: number;
 }
