@@ -37,7 +37,7 @@ export const xceptionVariant = {
 export interface XceptionOptions extends Partial<OptionsOf<typeof xceptionVariant>> {
   /** Number of classes. */
   readonly classes: number;
-  /** Rate of the dropout before the classifier. Default 0.5, as section 4.4 of the paper. */
+  /** Rate of the dropout before the classifier. Default 0.5, as section 4.3 of the paper. */
   readonly dropout?: number;
   /**
    * Share of the old running statistics that is kept at each step. Default 0.99, as Keras. They start at mean 0 and

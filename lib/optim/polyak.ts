@@ -1,4 +1,4 @@
-// Polyak averaging: a slowly moving copy of the parameters, which is what the paper evaluates (section 4.4).
+// Polyak averaging: a slowly moving copy of the parameters, which is what the paper evaluates (section 4.2).
 
 import { divide, FlatVariable } from '../core/flat.ts';
 import { scope } from '../core/scope.ts';

@@ -46,7 +46,7 @@ function checkDecay(name: string, options: DecayOptions): void {
 
 /**
  * `initial · rate^k` with k whole decays so far ("staircase", as the paper's runs had it).
- * The paper (section 4.4): on ImageNet 0.045, 0.94 every 2 epochs; on JFT 0.001, 0.9 every 3,000,000 samples.
+ * The paper (section 4.2): on ImageNet 0.045, 0.94 every 2 epochs; on JFT 0.001, 0.9 every 3,000,000 samples.
  */
 export function exponentialDecay(options: DecayOptions): Schedule {
   checkDecay('exponentialDecay', options);
