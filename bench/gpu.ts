@@ -27,7 +27,7 @@ interface Flags {
   readonly precision?: BenchPrecision[];
   readonly peers: string[];
   readonly rounds: number;
-  readonly steps: number;
+  readonly steps?: number;
   readonly settle: number;
   readonly warmup: number;
 }
@@ -48,7 +48,7 @@ const program = new Command('bench:gpu')
   .option('--precision <types>', `among ${precisions.join(', ')} (default: of the phase)`, listOf(precisions))
   .option('--peers <names>', `among ${names.join(', ')}, or none`, listOf([...names, 'none']), names)
   .option('--rounds <n>', 'turns of each', integer(1), 5)
-  .option('--steps <n>', 'steps counted in a turn, at least', integer(1), 10)
+  .option('--steps <n>', 'steps counted in a turn (default: by the batch, from 10 to 200)', integer(1))
   .option('--settle <n>', 'steps before them in each turn, not counted', integer(0), 3)
   .option('--warmup <n>', 'steps before the first turn, not counted', integer(0), 3)
   .parse();

@@ -18,8 +18,8 @@ cat >"$place/inside.sh" <<'INSIDE'
 set -uo pipefail
 cd "$1"
 failed=0
-hidden=$(command -v node && echo visible || echo hidden)
-echo "== Node is $hidden; libdnnl: $(ls /usr/lib/x86_64-linux-gnu/libdnnl.so.2 2>/dev/null && echo visible || echo hidden)"
+hidden=$(node --version 2>/dev/null || echo hidden)
+echo "== Node: $hidden; libdnnl: $([ -s /usr/lib/x86_64-linux-gnu/libdnnl.so.2 ] && echo visible || echo hidden)"
 check() { # name, expected exit code, words of run.sh…
   local name=$1 expected=$2 code
   shift 2

@@ -9,7 +9,9 @@ import { lastWords, runCommand } from './programs.ts';
 import type { Findings, Report } from './report.ts';
 
 /** What the phases take. */
-export interface SpeedOptions extends Rounds {
+export interface SpeedOptions extends Omit<Rounds, 'steps'> {
+  /** Counted in a turn. Default: by the batch. */
+  readonly steps?: number;
   readonly mode: Mode;
   readonly device: string;
   readonly size: number;
@@ -45,8 +47,7 @@ const settings: Readonly<Record<Mode, readonly (readonly [precision: BenchPrecis
 };
 
 /** Steps so that a turn is long enough to be measured, however small the batch. */
-const stepsFor = (batch: number, steps: number): number =>
-  Math.min(200, Math.max(steps, Math.ceil(256 / batch)));
+const stepsFor = (batch: number): number => Math.min(200, Math.max(10, Math.ceil(2560 / batch)));
 
 function findings(comparison: Comparison, without: string | undefined): Findings {
   const lines = conclusions([comparison]);
@@ -65,7 +66,7 @@ async function compare(setting: Setting, options: SpeedOptions, report: Report):
     (peer) => options.peers.includes(peer.name) && takes(peer, setting),
   );
   const { rounds, settle } = options;
-  const length = { rounds, settle, steps: stepsFor(setting.batch, options.steps) };
+  const length = { rounds, settle, steps: options.steps ?? stepsFor(setting.batch) };
   const say = (line: string) => report.say(line);
   try {
     return findings(await alternate([ours, ...others], setting, length, say), undefined);

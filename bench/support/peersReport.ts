@@ -82,5 +82,7 @@ export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
       .map((line) => `- ${line}`)
       .join('\n'),
     [...versions].map(([name, description]) => `- ${name}: ${description}`).join('\n'),
-  ].join('\n\n');
+  ]
+    .filter((part) => part !== '')
+    .join('\n\n');
 }
