@@ -49,7 +49,8 @@ export class Trainer implements Disposable {
    *
    * @param data a data set, or one's own batches; one iteration over them is an epoch
    * @returns what was recorded
-   * @throws LoadError if the device cannot be used; NonFiniteLossError; DataError, CheckpointError; the signal's reason
+   * @throws LoadError if the device cannot be used; UnsupportedError if it does not have the precision;
+   *   NonFiniteLossError; DataError, CheckpointError; the signal's reason
    */
   async fit(data: TrainingData, options: FitOptions = {}): Promise<History> {
     options.signal?.throwIfAborted();

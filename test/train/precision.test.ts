@@ -6,109 +6,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Backend } from '../../lib/backend/backend.ts';
-import { createClassifier } from '../../lib/classify/load.ts';
+import type { Classifier } from '../../lib/classify/classifier.ts';
 import { computeTypeOf } from '../../lib/classify/precision.ts';
-import { sizeOf } from '../../lib/core/aval.ts';
-import { compile } from '../../lib/core/compile.ts';
 import { ArgumentError, NonFiniteLossError, UnsupportedError } from '../../lib/core/errors.ts';
 import { memory } from '../../lib/core/memory.ts';
-import { instructionBytes, type Program } from '../../lib/core/program.ts';
-import { scope } from '../../lib/core/scope.ts';
-import { type Tensor, tensor } from '../../lib/core/tensor.ts';
-import type { Batch } from '../../lib/data/batch.ts';
-import { ForwardContext } from '../../lib/nn/module.ts';
-import {
-  adam,
-  constant,
-  createOptimizer,
-  LossScaler,
-  type OptimizerSpec,
-  PolyakAverage,
-  sgd,
-} from '../../lib/optim/index.ts';
+import { adam, constant, sgd } from '../../lib/optim/index.ts';
 import { evaluate } from '../../lib/train/evaluate.ts';
 import type { StepRecord } from '../../lib/train/metrics.ts';
 import type { TrainerOptions } from '../../lib/train/options.ts';
-import { TrainingStep } from '../../lib/train/step.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
 import { devices, reference } from '../support/devices.ts';
 import { roundoff } from '../support/half.ts';
 import { modes } from '../support/modes.ts';
 import { planningBackend } from '../support/planning.ts';
+import { skip } from '../support/skip.ts';
+import { apart, batchOf, type Half, halves, mixedClassifier, stepOn, unfused } from './mixed.ts';
 import { brightDataset, brightImages, tinyClassifier } from './tiny.ts';
-
-type Half = 'bf16' | 'fp16';
-const halves: readonly Half[] = ['bf16', 'fp16'];
-
-const batchOf = (n: number, seed = 1): Batch => {
-  const { data, labels } = brightImages(n, seed);
-  return { images: data, shape: [n, 8, 8, 3], labels };
-};
-
-/** What a training on a backend changes, by name. */
-function stepOn(
-  backend: Backend,
-  options: {
-    precision: 'fp32' | Half;
-    mode?: 'compiled' | 'eager';
-    optimizer?: OptimizerSpec;
-    initial?: number;
-    interval?: number;
-  },
-) {
-  const { precision, mode = 'compiled', optimizer: spec = sgd(), initial = 1024, interval = 3 } = options;
-  const model = tinyClassifier().to(backend);
-  const parameters = model.network.trainableParameters();
-  const optimizer = createOptimizer(spec, parameters, { weightDecay: 1e-3 });
-  const polyak = new PolyakAverage(parameters);
-  const scaler = precision === 'fp16' ? new LossScaler(backend, { initial, interval }) : undefined;
-  const parts = { model, optimizer, polyak, scaler, mode };
-  const computeType = computeTypeOf(precision, backend);
-  const step = new TrainingStep({
-    ...{ ...parts, computeType, loss: 'softmax', seed: 1 },
-    ...{ labelSmoothing: 0, classWeights: undefined },
-  });
-  let n = 0;
-  return {
-    model,
-    step,
-    async run(batch: Batch): Promise<{ loss: number; logits: Float32Array }> {
-      n += 1;
-      const { loss, logits } = step.run(batch, { step: n, lr: 0.05, polyakDecay: 0.9 });
-      const found = { loss: await loss.item(), logits: (await logits.data()) as Float32Array };
-      loss.dispose();
-      logits.dispose();
-      return found;
-    },
-    /** Everything that a step changes, apart from the scale. */
-    async state(): Promise<Record<string, number[]>> {
-      const all = [...model.network.state(), ...optimizer.state(), ...polyak.averages];
-      const found: Record<string, number[]> = {};
-      for (const [i, [name, variable]] of all.entries()) found[`${i} ${name}`] = [...(await variable.data())];
-      return found;
-    },
-    scale: async () => (scaler === undefined ? undefined : await scaler.read()),
-    [Symbol.dispose]() {
-      for (const owner of [step, polyak, optimizer, scaler, model]) owner?.[Symbol.dispose]();
-    },
-  };
-}
-
-/** The backend without fused ops: what is compiled then is what was traced. */
-const unfused = (backend: Backend): Backend =>
-  new Proxy(backend, {
-    get(target, name) {
-      if (name === 'supports') return () => ({ supported: false, reason: 'asked not to' });
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-
-/** The distance of two vectors as a part of the second. */
-function apart(a: readonly number[], b: readonly number[]): number {
-  const norm = (x: readonly number[]) => Math.hypot(...x);
-  return norm(a.map((value, i) => value - b[i]!)) / Math.max(norm(b), 1e-6);
-}
 
 describe('what precision a device computes in', () => {
   const backendOf = (computeTypes: Backend['computeTypes']) => ({ ...planningBackend(), computeTypes });
@@ -131,124 +44,11 @@ describe('what precision a device computes in', () => {
 
   it('is fp32 on the CPU', function () {
     const cpu = devices.find(({ name }) => name === 'cpu');
-    if (cpu === undefined) this.skip();
+    if (cpu === undefined) skip(this, 'there is no cpu');
     expect(computeTypeOf('auto', cpu)).to.equal('f32');
     for (const half of halves)
       expect(() => computeTypeOf(half, cpu)).to.throw(UnsupportedError, 'cpu does not');
   });
-});
-
-describe('the program of a step in 16 bits', () => {
-  const programOf = (precision: 'fp32' | Half): Program => {
-    using training = stepOn(planningBackend(), { precision });
-    return training.step.program(batchOf(4));
-  };
-  const count = (program: Program, name: string) =>
-    program.instructions.filter(({ op }) => op.name === name).length;
-
-  it('has the activations and what they are multiplied with in 16 bits, and the rest in f32', () => {
-    for (const [precision, type] of [
-      ['bf16', 'bf16'],
-      ['fp16', 'f16'],
-    ] as const) {
-      const { instructions, values } = programOf(precision);
-      const large = new Set(instructions.filter(({ op }) => /^(conv2d|depthwise|linear)/.test(op.name)));
-      expect(large.size).to.be.greaterThan(8);
-      for (const { op, inputs, outputs } of instructions) {
-        const types = [...inputs, ...outputs].map((id) => values[id]!);
-        for (const { shape, dtype } of types) {
-          if (shape.length === 4 && dtype !== 'u8') expect(dtype, op.name).to.equal(type);
-        }
-        if (/Update$|^polyak|CrossEntropy|^batchNormFinalize/.test(op.name)) {
-          for (const { dtype } of types) expect(dtype, op.name).to.be.oneOf(['f32', 'i32']);
-        }
-      }
-    }
-  });
-
-  it('casts the parameters, and the gradients of kernels, in one instruction each', () => {
-    const { instructions, values } = programOf('bf16');
-    const casts = instructions.filter(({ op }) => op.name === 'cast').map(({ inputs: [x] }) => values[x!]!);
-    // The logits and their gradient are the others.
-    expect(casts.map(({ shape }) => shape.length).sort()).to.deep.equal([1, 1, 2, 2]);
-    expect(count(programOf('fp16'), 'unscale')).to.equal(2);
-    for (const name of ['cast', 'select', 'unscale'])
-      expect(count(programOf('fp32'), name), name).to.equal(0);
-    for (const name of ['select', 'unscale']) expect(count(programOf('bf16'), name), name).to.equal(0);
-  });
-});
-
-describe('the program of inference in 16 bits', () => {
-  it('folds normalization into kernels in f32, and rounds the product once', () => {
-    for (const [precision, type] of [
-      ['bf16', 'bf16'],
-      ['fp16', 'f16'],
-    ] as const) {
-      const backend = planningBackend();
-      using model = tinyClassifier().to(backend);
-      const computeType = computeTypeOf(precision, backend);
-      const forward = (x: Tensor) => model.logits(x, new ForwardContext({ computeType }));
-      using compiled = compile(forward, { passes: { without: ['hoisting'] } });
-      const { instructions, values } = scope(() =>
-        compiled.program(tensor(new Uint8Array(192), [1, 8, 8, 3], { backend })),
-      );
-      const typesOf = (name: string) =>
-        instructions
-          .filter(({ op }) => op.name === name)
-          .map(({ inputs, outputs }) => [...inputs, ...outputs].map((id) => values[id]!.dtype));
-      const products = typesOf('filterMultiply');
-      expect(products.length).to.equal(2);
-      for (const types of products) expect(types).to.deep.equal(['f32', 'f32', 'f32']);
-      for (const types of typesOf('conv2dBias')) expect(types).to.deep.equal([type, type, 'f32', type]);
-      // Three kernels and that of the last layer, and its result.
-      expect(typesOf('cast').length).to.equal(4 + 1);
-    }
-  });
-});
-
-describe("Xception's step at batch 8, 299 pixels, as planned", () => {
-  const [batch, size] = [8, 299];
-
-  const programOf = (precision: 'fp32' | Half): Program => {
-    const backend = planningBackend();
-    using model = createClassifier('xception', { classes: 1000, size });
-    for (const parameter of model.network.state().values())
-      parameter.give(new Float32Array(sizeOf(parameter.shape)));
-    model.to(backend);
-    const parameters = model.network.trainableParameters();
-    using optimizer = createOptimizer(sgd(), parameters, { weightDecay: 1e-5 });
-    using polyak = new PolyakAverage(parameters);
-    using scaler = precision === 'fp16' ? new LossScaler(backend) : undefined;
-    const parts = { model, optimizer, polyak, scaler, computeType: computeTypeOf(precision, backend) };
-    using step = new TrainingStep({
-      ...{ ...parts, mode: 'compiled', loss: 'softmax', seed: 1 },
-      ...{ labelSmoothing: 0, classWeights: undefined },
-    });
-    const images = new Uint8Array(batch * size * size * 3);
-    return step.program({ images, shape: [batch, size, size, 3], labels: new Int32Array(batch) });
-  };
-  const traffic = (program: Program) =>
-    program.instructions.reduce((sum, instruction) => sum + instructionBytes(program, instruction), 0);
-
-  it('takes half the memory and nearly half the traffic of fp32, with the same fusions', () => {
-    const full = programOf('fp32');
-    for (const precision of halves) {
-      const half = programOf(precision);
-      const figures = [full, half].map((p) => [
-        p.plan.arenaBytes / 1e6,
-        traffic(p) / 1e9,
-        p.instructions.length,
-      ]);
-      if (process.env.PARITY_FIGURES !== undefined) console.log(precision, figures);
-      // The gradients of all parameters in f32 are there in both: 91 MB.
-      expect(half.plan.arenaBytes / full.plan.arenaBytes).to.be.within(0.48, 0.55);
-      // In fp16 so much is read and written once more for each of parameters, momenta and averages: 0.82 GB.
-      expect(traffic(half) / traffic(full)).to.be.within(0.48, precision === 'bf16' ? 0.58 : 0.66);
-      // Casts of parameters, gradients, pixels and logits; loss scaling, which chooses for each kind of state.
-      const more = half.instructions.length - full.instructions.length;
-      expect(more).to.be.within(3, precision === 'bf16' ? 6 : 16);
-    }
-  }).timeout(60_000);
 });
 
 for (const backend of [reference, ...devices.filter(({ computeTypes }) => computeTypes.includes('f16'))]) {
@@ -314,6 +114,41 @@ for (const backend of [reference, ...devices.filter(({ computeTypes }) => comput
         training.model.loadWeights(new Map(zeros));
         const { logits } = await training.run(batchOf(8));
         expect([...logits].every((logit) => logit === 0)).to.equal(true);
+      });
+
+      it(`trains the rest in ${precision} where layers are frozen`, async () => {
+        const freeze = (model: Classifier) => {
+          for (const path of ['conv', 'bn', 'sepconv.depthwise'])
+            model.network.module(path).trainable = false;
+        };
+        using half = stepOn(backend, { precision, prepare: freeze });
+        using full = stepOn(backend, { precision: 'fp32', prepare: freeze });
+        const before = await half.state();
+        const unit = roundoff(precision === 'bf16' ? 'bf16' : 'f16');
+        for (let i = 0; i < 3; i += 1) {
+          const [a, b] = [await half.run(batchOf(16, i)), await full.run(batchOf(16, i))];
+          expect(Math.abs(a.loss / b.loss - 1) / unit).to.be.at.most(8);
+        }
+        const after = await half.state();
+        for (const name of Object.keys(before)) {
+          const frozen = / (conv|bn)\.|depthwise/.test(name);
+          if (frozen) expect(after[name], name).to.deep.equal(before[name]);
+          else expect(after[name], name).not.to.deep.equal(before[name]);
+        }
+      });
+
+      it(`takes gradients of either type, as layers read their parameters, in ${precision}`, async () => {
+        using half = stepOn(backend, { precision, model: mixedClassifier() });
+        using full = stepOn(backend, { precision: 'fp32', model: mixedClassifier() });
+        const unit = roundoff(precision === 'bf16' ? 'bf16' : 'f16');
+        for (let i = 0; i < 3; i += 1) {
+          const [a, b] = [await half.run(batchOf(16, i)), await full.run(batchOf(16, i))];
+          expect(Math.abs(a.loss / b.loss - 1) / unit).to.be.at.most(8);
+        }
+        const [state, expected] = [await half.state(), await full.state()];
+        for (const name of Object.keys(expected)) {
+          expect(apart(state[name]!, expected[name]!), name).to.be.at.most(Math.sqrt(unit));
+        }
       });
 
       it(`predicts and evaluates in ${precision} near fp32, in f32 logits`, async () => {
