@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Backend } from '../../lib/backend/backend.ts';
+import { openDevice } from '../../lib/backend/devices.ts';
 import type { Classifier } from '../../lib/classify/classifier.ts';
 import { computeTypeOf } from '../../lib/classify/precision.ts';
 import { ArgumentError, NonFiniteLossError, UnsupportedError } from '../../lib/core/errors.ts';
@@ -81,8 +82,9 @@ for (const backend of [reference, ...devices.filter(({ computeTypes }) => comput
       });
 
       it(`gives the same bits eagerly as compiled where nothing is fused, in ${precision}`, async () => {
-        using eager = stepOn(backend, { precision, mode: 'eager' });
-        using compiled = stepOn(unfused(backend), { precision });
+        const device = openDevice(backend.name, { deterministic: true });
+        using eager = stepOn(device, { precision, mode: 'eager' });
+        using compiled = stepOn(unfused(device), { precision });
         for (let i = 0; i < 4; i += 1) {
           expect(await eager.run(batchOf(8, i))).to.deep.equal(await compiled.run(batchOf(8, i)));
         }
@@ -237,7 +239,8 @@ for (const backend of [reference, ...devices.filter(({ computeTypes }) => comput
       const root = await mkdtemp(join(tmpdir(), 'depthwise-precision-'));
       try {
         const options: TrainerOptions = {
-          ...{ device: backend.name, precision: 'fp16', optimizer: adam(), batchSize: 8, polyak: 0.9 },
+          ...{ device: backend.name, deterministic: true, precision: 'fp16', optimizer: adam() },
+          ...{ batchSize: 8, polyak: 0.9 },
           ...{ schedule: constant(0.01), lossScale: { initial: 2 ** 36, interval: 4 }, logEvery: 1 },
         };
         const train = async (out: string, steps: number, resume = false, more: TrainerOptions = {}) => {
