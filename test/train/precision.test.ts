@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Backend } from '../../lib/backend/backend.ts';
 import { openDevice } from '../../lib/backend/devices.ts';
+import { computeTypesOf } from '../../lib/backend/native.ts';
 import type { Classifier } from '../../lib/classify/classifier.ts';
 import { computeTypeOf } from '../../lib/classify/precision.ts';
 import { ArgumentError, NonFiniteLossError, UnsupportedError } from '../../lib/core/errors.ts';
@@ -33,6 +34,16 @@ describe('what precision a device computes in', () => {
     expect(computeTypeOf('fp32', backendOf(['bf16', 'f32', 'f16']))).to.equal('f32');
     expect(computeTypeOf('fp16', backendOf(['f32', 'f16']))).to.equal('f16');
     expect(computeTypeOf(undefined, reference)).to.equal('f32');
+  });
+
+  it('follows from the compute capability of a GPU', () => {
+    const types = (name: string, sm?: string) => computeTypesOf(name, sm === undefined ? {} : { sm });
+    for (const sm of ['8.0', '8.9', '9.0', '10.0', '12.0']) {
+      expect(types('cuda:0', sm), sm).to.deep.equal(['bf16', 'f32', 'f16']);
+    }
+    expect(types('cuda:1', '7.5')).to.deep.equal(['f32', 'f16']);
+    expect(types('cudasim:2', '9.0')).to.deep.equal(['f32', 'bf16', 'f16']);
+    expect(types('cpu')).to.deep.equal(['f32']);
   });
 
   it('is refused in one line where it is not there', () => {
