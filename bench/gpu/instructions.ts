@@ -45,14 +45,21 @@ function isDepthwise(program: Program, { op, attributes, inputs }: Instruction):
   return groups > 1 && groups === program.values[inputs[0] as number]?.shape[3];
 }
 
-const share = (milliseconds: number, bytes: number, copy: number): string =>
-  bytes < cachedBytes ? 'in cache' : `${((100 * bytes) / milliseconds / 1e6 / copy).toFixed(0)} %`;
+const share = (milliseconds: number, bytes: number, copy: number, calls: number): string =>
+  bytes / calls < cachedBytes ? 'in cache' : `${((100 * bytes) / milliseconds / 1e6 / copy).toFixed(0)} %`;
 
-const figures = (milliseconds: number, bytes: number, multiplyAdds: number, copy: number): string[] => [
+/** Cells of so many calls together. */
+const figures = (
+  milliseconds: number,
+  bytes: number,
+  multiplyAdds: number,
+  copy: number,
+  calls = 1,
+): string[] => [
   milliseconds.toFixed(3),
   (bytes / 1e6).toFixed(1),
   (bytes / milliseconds / 1e6).toFixed(0),
-  share(milliseconds, bytes, copy),
+  share(milliseconds, bytes, copy, calls),
   multiplyAdds === 0 ? '' : ((2 * multiplyAdds) / milliseconds / 1e9).toFixed(1),
 ];
 
@@ -73,7 +80,7 @@ export async function profiled(
   const floor = Math.min(...times.map(({ milliseconds }) => milliseconds));
   const ops = byOp(times).map(({ op, calls, milliseconds, bytes, multiplyAdds }) => [
     ...[op, String(calls), `${((100 * milliseconds) / total).toFixed(1)} %`],
-    ...figures(milliseconds, bytes, multiplyAdds, copy),
+    ...figures(milliseconds, bytes, multiplyAdds, copy, calls),
   ]);
   const slowest = times.toSorted((a: InstructionTime, b) => b.milliseconds - a.milliseconds).slice(0, 40);
   const rows = slowest.map(({ op, note, shapes, milliseconds, bytes, multiplyAdds }) => [
