@@ -12,10 +12,10 @@ import { peers } from './support/contenders.ts';
 import { integers } from './support/flags.ts';
 import { circumstances } from './support/machine.ts';
 import { runMain } from './support/main.ts';
-import { type BenchPrecision, precisions } from './support/protocol.ts';
+import { type BenchPrecision, modes, precisions } from './support/protocol.ts';
 import { resultsFolder } from './support/results.ts';
 
-const phases = ['ops', 'train', 'infer', 'kernels'] as const;
+const phases = ['ops', 'train', 'infer', 'kernels', 'inception'] as const;
 
 interface Flags {
   readonly out: string;
@@ -35,7 +35,7 @@ interface Flags {
 const names = ['torch-eager', 'torch-compiled'];
 const program = new Command('bench:gpu')
   .description(
-    'ops: results against the reference; train, infer: speed and memory beside PyTorch; kernels: time and bandwidth of ' +
+    'ops: results against the reference; train, infer, inception: speed and memory beside PyTorch; kernels: time and bandwidth of ' +
       'each instruction, plans of cuDNN. DEPTHWISE_PYTHON names the interpreter that has PyTorch',
   )
   .addArgument(new Argument('<phase>').choices(phases))
@@ -68,7 +68,10 @@ await runMain('bench:gpu', async () => {
     await report.part('doctor', 5, () => examine(flags.device, report));
     const chosen = peers.filter(({ name }) => flags.peers.includes(name)).map(({ name }) => name);
     if (phase === 'kernels') await runKernels({ ...rest, ...given }, report);
-    else await runSpeed({ ...rest, ...given, mode: phase, peers: chosen }, report);
+    else if (phase === 'inception') {
+      const options = { ...rest, ...given, arch: 'inception_v3', peers: chosen } as const;
+      for (const mode of modes) await runSpeed({ ...options, mode }, report);
+    } else await runSpeed({ ...rest, ...given, arch: 'xception', mode: phase, peers: chosen }, report);
   }
   callOff();
   process.exitCode = report.finish();

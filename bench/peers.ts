@@ -11,10 +11,11 @@ import { integers } from './support/flags.ts';
 import { circumstances } from './support/machine.ts';
 import { runMain } from './support/main.ts';
 import { comparisonMarkdown, comparisonText } from './support/peersReport.ts';
-import { type BenchPrecision, type Mode, modes, precisions } from './support/protocol.ts';
+import { type Arch, archs, type BenchPrecision, type Mode, modes, precisions } from './support/protocol.ts';
 import { resultsFolder, writeJson, writeResults } from './support/results.ts';
 
 interface Flags {
+  readonly arch: Arch[];
   readonly mode: Mode[];
   readonly batch: number[];
   readonly size: number;
@@ -34,8 +35,9 @@ interface Flags {
 const names = peers.map(({ name }) => name);
 const flags = new Command('bench:peers')
   .description(
-    'Xception here and in other libraries, which take turns; DEPTHWISE_PYTHON names the interpreter that has them',
+    'networks here and in other libraries, which take turns; DEPTHWISE_PYTHON names the interpreter that has them',
   )
+  .option('--arch <names>', `${archs.join(', ')}; separated by commas`, listOf(archs), ['xception'])
   .option('--mode <modes>', `${modes.join(', ')}; separated by commas`, listOf(modes), [...modes])
   .option('--batch <numbers>', 'images per step, separated by commas', integers(1), [8, 32])
   .option('--size <pixels>', 'edge of the images', integer(1), 299)
@@ -56,17 +58,19 @@ const flags = new Command('bench:peers')
   .opts<Flags>();
 
 await runMain('bench:peers', async () => {
-  checkSize('xception', flags.size);
+  for (const arch of flags.arch) checkSize(arch, flags.size);
   const at = circumstances('bench:peers');
   const comparisons: Comparison[] = [];
-  for (const mode of flags.mode) {
-    for (const precision of flags.precision) {
-      for (const batch of flags.batch) {
-        const { size, threads, warmup, device } = flags;
-        const setting = { mode, batch, size, threads, warmup, device, precision };
-        const chosen = peers.filter((peer) => flags.peers.includes(peer.name) && takes(peer, setting));
-        say(`${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}`);
-        comparisons.push(await alternate([ours, ...chosen], setting, flags, say));
+  for (const arch of flags.arch) {
+    for (const mode of flags.mode) {
+      for (const precision of flags.precision) {
+        for (const batch of flags.batch) {
+          const { size, threads, warmup, device } = flags;
+          const setting = { arch, mode, batch, size, threads, warmup, device, precision };
+          const chosen = peers.filter((peer) => flags.peers.includes(peer.name) && takes(peer, setting));
+          say(`${arch}, ${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}`);
+          comparisons.push(await alternate([ours, ...chosen], setting, flags, say));
+        }
       }
     }
   }
@@ -74,7 +78,7 @@ await runMain('bench:peers', async () => {
   const { rounds, steps, settle } = flags;
   const found = { rounds, steps, settle, comparisons };
   const name = flags.name ?? `peers-${flags.size}px`;
-  const title = `Xception at ${flags.size} pixels beside its peers`;
+  const title = `${flags.arch.join(', ')} at ${flags.size} pixels beside their peers`;
   const files = writeResults(resolve(flags.out), name, title, at, found, [comparisonMarkdown(comparisons)]);
   if (flags.json !== undefined) files.push(writeJson(resolve(flags.json), at, found));
   say(`written: ${files.join(', ')}`);

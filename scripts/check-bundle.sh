@@ -41,7 +41,7 @@ check 'training on the CPU' 0 train train --device cpu --size 71 --batch 2 --pre
 check 'inference on the CPU' 0 infer infer --device cpu --size 71 --batch 2 --precision fp32 --rounds 1 --steps 1 --settle 0 --warmup 1 --peers none
 check 'kernels on the CPU' 0 kernels kernels --device cpu --size 71 --batch 1 --precision fp32
 check 'tests by hand' 0 mocha test/core/philox.test.js
-for phase in ops train infer kernels; do check "$phase without a GPU" 3 "$phase" none; done
+for phase in ops train infer kernels inception; do check "$phase without a GPU" 3 "$phase" none; done
 check 'a phase that there is not' 2 dance
 for file in cpu/ops.md cpu/ops.json cpu/ops.log train/train.md kernels/kernels.json; do
   [ -s "$file" ] || { echo "WRONG: there is no $file"; failed=1; }

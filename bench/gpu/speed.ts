@@ -1,10 +1,10 @@
-// The phases `train` and `infer`: Xception beside PyTorch eager and compiled, which take turns in one run.
+// The phases `train`, `infer` and `inception`: networks beside PyTorch eager and compiled, which take turns in one run.
 
 import { availableParallelism } from 'node:os';
 import { alternate, type Comparison, type Rounds } from '../support/alternate.ts';
 import { type Contender, ours, peers, takes } from '../support/contenders.ts';
 import { comparisonMarkdown, conclusions } from '../support/peersReport.ts';
-import type { BenchPrecision, Mode, Setting } from '../support/protocol.ts';
+import type { Arch, BenchPrecision, Mode, Setting } from '../support/protocol.ts';
 import { lastWords, runCommand } from './programs.ts';
 import type { Findings, Report } from './report.ts';
 
@@ -12,6 +12,7 @@ import type { Findings, Report } from './report.ts';
 export interface SpeedOptions extends Omit<Rounds, 'steps'> {
   /** Counted in a turn. Default: by the batch. */
   readonly steps?: number;
+  readonly arch: Arch;
   readonly mode: Mode;
   readonly device: string;
   readonly size: number;
@@ -80,8 +81,20 @@ async function compare(setting: Setting, options: SpeedOptions, report: Report):
 
 /** The same by the command line, alone: what a user sees. */
 async function byCommand(setting: Setting): Promise<Findings> {
-  const { mode, batch, size, device, precision, warmup } = setting;
-  const words = ['bench', '--mode', mode, '--precision', precision, '--batch', batch, '--size', size];
+  const { arch, mode, batch, size, device, precision, warmup } = setting;
+  const words = [
+    'bench',
+    '--arch',
+    arch,
+    '--mode',
+    mode,
+    '--precision',
+    precision,
+    '--batch',
+    batch,
+    '--size',
+    size,
+  ];
   const more = ['--steps', 20, '--warmup', warmup, '--device', device, '--json'];
   const found = await runCommand([...words, ...more].map(String), 120);
   if (found.code !== 0) throw new Error(lastWords(found));
@@ -95,23 +108,25 @@ async function byCommand(setting: Setting): Promise<Findings> {
 
 /** Runs the phase. */
 export async function runSpeed(options: SpeedOptions, report: Report): Promise<void> {
-  const { mode, device, size, warmup } = options;
+  const { arch, mode, device, size, warmup } = options;
   const chosen =
     options.batch === undefined && options.precision === undefined
-      ? settings[mode]
+      ? settings[mode].slice(0, arch === 'xception' ? undefined : 2)
       : (options.precision ?? ['fp32' as const]).flatMap((precision) =>
           (options.batch ?? [256]).map((batch) => [precision, batch] as const),
         );
   const first = chosen[0];
   for (const [precision, batch] of chosen) {
     const threads = threadsFor(device);
-    const setting: Setting = { mode, batch, size, threads, warmup, device, precision };
+    const setting: Setting = { arch, mode, batch, size, threads, warmup, device, precision };
     const seconds = options.peers.length === 0 ? 10 : expectedSeconds;
-    await report.part(`${mode}, ${precision}, batch ${batch}`, seconds, () =>
+    await report.part(`${arch}, ${mode}, ${precision}, batch ${batch}`, seconds, () =>
       compare(setting, options, report),
     );
     // No command knows the simulation.
     if (precision !== first?.[0] || batch !== first[1] || device.startsWith('cudasim')) continue;
-    await report.part(`depthwise bench, ${precision}, batch ${batch}`, 30, () => byCommand(setting));
+    await report.part(`depthwise bench, ${arch}, ${mode}, ${precision}, batch ${batch}`, 30, () =>
+      byCommand(setting),
+    );
   }
 }

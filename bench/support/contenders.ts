@@ -2,13 +2,14 @@
 
 import { resolve } from 'node:path';
 import type { Command } from './child.ts';
-import { type BenchPrecision, type Mode, type Setting, settingFlags } from './protocol.ts';
+import { type Arch, type BenchPrecision, type Mode, type Setting, settingFlags } from './protocol.ts';
 
 /** Someone who can run a setting. */
 export interface Contender {
   readonly name: string;
   readonly modes: readonly Mode[];
-  /** Kinds of device and precisions that it is measured with; default: all. */
+  /** Networks, kinds of device and precisions that it is measured with; default: all. */
+  readonly archs?: readonly Arch[];
   readonly devices?: readonly string[];
   readonly precisions?: readonly BenchPrecision[];
   command(setting: Setting): Command;
@@ -16,10 +17,11 @@ export interface Contender {
 
 /** Whether a contender can be asked for a setting. */
 export const takes = (
-  { modes, devices, precisions }: Contender,
-  { mode, device, precision }: Pick<Setting, 'mode' | 'device' | 'precision'>,
+  { modes, archs, devices, precisions }: Contender,
+  { mode, arch, device, precision }: Pick<Setting, 'mode' | 'arch' | 'device' | 'precision'>,
 ): boolean =>
   modes.includes(mode) &&
+  (archs?.includes(arch) ?? true) &&
   (devices?.includes(device.split(':')[0] as string) ?? true) &&
   (precisions?.includes(precision) ?? true);
 
@@ -55,10 +57,13 @@ const pythonPeer = (name: string, modes: readonly Mode[], script: string, ...fla
   }),
 });
 
+/** What the scripts of some peers know. */
+const plain = { archs: ['xception'], devices: ['cpu'], precisions: ['fp32'] } as const;
+
 /** Everyone else. The interpreter of DEPTHWISE_PYTHON runs them (default: python3). */
 export const peers: readonly Contender[] = [
   pythonPeer('torch-eager', ['train', 'infer'], 'bench_torch.py'),
   pythonPeer('torch-compiled', ['train', 'infer'], 'bench_torch.py', '--compile'),
-  { ...pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'), devices: ['cpu'], precisions: ['fp32'] },
-  { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), devices: ['cpu'], precisions: ['fp32'] },
+  { ...pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'), ...plain },
+  { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), ...plain },
 ];

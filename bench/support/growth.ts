@@ -119,7 +119,7 @@ export async function measureGrowth(
         }
         const found = await measure(
           contender,
-          { mode, batch, size, threads, warmup, device: 'cpu', precision: 'fp32' },
+          { mode, batch, size, threads, warmup, device: 'cpu', precision: 'fp32', arch: 'xception' },
           seconds,
         );
         const all = figures.get(batch) ?? { speeds: [], peakBytes: 0 };

@@ -7,15 +7,16 @@ import { integer } from '../../lib/cli/flags.ts';
 import { type Backend, openDevice, setDefaultBackend } from '../../lib/index.ts';
 import { openBenchmark } from '../../lib/train/index.ts';
 import { runMain } from './main.ts';
-import { modes, precisions, type Reply, type Request, type Setting } from './protocol.ts';
+import { archs, modes, precisions, type Reply, type Request, type Setting } from './protocol.ts';
 
-const { mode, batch, size, threads, warmup, device, precision } = new Command('ours')
+const { arch, mode, batch, size, threads, warmup, device, precision } = new Command('ours')
   .addOption(new Option('--mode <mode>').choices(modes).makeOptionMandatory())
   .requiredOption('--batch <n>', 'images per step', integer(1))
   .requiredOption('--size <pixels>', 'edge of the images', integer(1))
   .requiredOption('--threads <n>', 'threads that compute', integer(1))
   .requiredOption('--warmup <n>', 'steps before it is ready', integer(0))
   .requiredOption('--device <name>', 'the device')
+  .addOption(new Option('--arch <name>').choices(archs).makeOptionMandatory())
   .addOption(new Option('--precision <type>').choices(precisions).makeOptionMandatory())
   .parse()
   .opts<Setting>();
@@ -36,7 +37,7 @@ await runMain('depthwise', async () => {
   setDefaultBackend(backend);
   // The peers' images stay on a GPU too. In a CPU's memory they are in any case.
   const resident = backend.name !== 'cpu';
-  const setting = { arch: 'xception', mode, batch, size, precision, augment: 'none', seed: 0 } as const;
+  const setting = { arch, mode, batch, size, precision, augment: 'none', seed: 0 } as const;
   const bench = await openBenchmark(backend, { ...setting, resident });
   await bench.run(warmup);
   say({ ready: `depthwise ${version}, ${precision}, ${describe(backend)}` });

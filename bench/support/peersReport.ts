@@ -16,11 +16,24 @@ const tellsUse = (comparisons: readonly Comparison[]): boolean =>
 /** One row per contender and setting, under a head. Ratios above 1 are in favour of the first contender. */
 export function comparisonRows(comparisons: readonly Comparison[]): Rows {
   const head = [
-    ...['mode', 'precision', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'],
+    ...[
+      'network',
+      'mode',
+      'precision',
+      'batch',
+      'who',
+      'images/s',
+      'min',
+      'max',
+      'ratio',
+      'peak MB',
+      'memory ratio',
+    ],
     ...(tellsUse(comparisons) ? ['in tensors MB'] : []),
   ];
   const body = comparisons.flatMap(({ setting, measured }) =>
     measured.map(({ name, imagesPerSecond, ratio, peakBytes, usedBytes }) => [
+      setting.arch,
       setting.mode,
       setting.precision,
       String(setting.batch),
@@ -42,8 +55,8 @@ export function comparisonRows(comparisons: readonly Comparison[]): Rows {
  */
 export function conclusions(comparisons: readonly Comparison[]): string[] {
   return comparisons.flatMap(({ setting, measured, leftOut }) => {
-    const { mode, batch, size, precision, device, threads } = setting;
-    const where = `${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}, ${threads} threads`;
+    const { arch, mode, batch, size, precision, device, threads } = setting;
+    const where = `${arch}, ${mode}, batch ${batch}, ${size} pixels, ${precision} on ${device}, ${threads} threads`;
     const [first, ...others] = measured;
     const best = others.toSorted((a, b) => a.ratio - b.ratio)[0];
     const lines: string[] = [];
@@ -69,7 +82,7 @@ export const comparisonText = (comparisons: readonly Comparison[]): string =>
 /** For bench/results. */
 export function comparisonMarkdown(comparisons: readonly Comparison[]): string {
   const rows = comparisonRows(comparisons);
-  const aligned = (rows[0] ?? []).map((title) => !['mode', 'precision', 'who'].includes(title));
+  const aligned = (rows[0] ?? []).map((title) => !['network', 'mode', 'precision', 'who'].includes(title));
   const versions = new Map(
     comparisons.flatMap(({ measured }) => measured.map(({ name, description }) => [name, description])),
   );

@@ -17,8 +17,14 @@ export type BenchPrecision = 'fp32' | 'bf16' | 'fp16';
 
 export const precisions = ['fp32', 'bf16', 'fp16'] as const satisfies readonly BenchPrecision[];
 
+/** Networks, by the names of this project. */
+export type Arch = 'xception' | 'inception_v3';
+
+export const archs = ['xception', 'inception_v3'] as const satisfies readonly Arch[];
+
 /** One setting of a benchmark. All contenders get it as flags. */
 export interface Setting {
+  readonly arch: Arch;
   readonly mode: Mode;
   /** Images per step. */
   readonly batch: number;
@@ -53,8 +59,8 @@ export type Reply =
 
 /** A setting as the flags that every contender takes. */
 export function settingFlags(setting: Setting): string[] {
-  const { mode, batch, size, threads, warmup, device, precision } = setting;
-  const flags = { mode, batch, size, threads, warmup, device, precision };
+  const { arch, mode, batch, size, threads, warmup, device, precision } = setting;
+  const flags = { mode, batch, size, threads, warmup, device, precision, arch };
   return Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs depthwise from this bundle, on a machine without Node. Unpacks it at the first call, which takes some seconds.
 #
-#   ./run.sh ops|train|infer|kernels [outdir] [options]     a phase of at most nine minutes; README.md says what it does
+#   ./run.sh ops|train|infer|kernels|inception [outdir] [options]     a phase of at most nine minutes; README.md says what it does
 #   ./run.sh depthwise <command> …                          the command line: ./run.sh depthwise doctor
 #   ./run.sh mocha <files> …                                tests: DEVICES=cuda ./run.sh mocha test/ops/half.test.js
 #   ./run.sh node <words> …                                 Node, in the folder of the compiled code
@@ -55,7 +55,7 @@ if [ -n "$(ls -A "$home/libraries")" ]; then
   export LD_LIBRARY_PATH=$home/libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 case "$what" in
-  ops | train | infer | kernels)
+  ops | train | infer | kernels | inception)
     out=${OUT:-./out}
     if [ $# -gt 0 ] && [[ $1 != -* ]]; then
       out=$1

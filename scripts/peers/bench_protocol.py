@@ -22,6 +22,7 @@ def flags(**more):
     parser.add_argument('--mode', choices=('train', 'infer'), required=True)
     for name in ('batch', 'size', 'threads', 'warmup'):
         parser.add_argument(f'--{name}', type=int, required=True)
+    parser.add_argument('--arch', choices=('xception', 'inception_v3'), default='xception')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
     for name, text in more.items():

@@ -1,6 +1,6 @@
-# Benchmark peer: PyTorch, eager or compiled, channels last, with timm's Xception as in the paper; on a CPU or a GPU.
+# Benchmark peer: PyTorch, eager or compiled, channels last, with timm's Xception or Inception V3; on a CPU or a GPU.
 """python scripts/peers/bench_torch.py --mode train|infer --batch N --size S --threads T --warmup W
-     [--device cpu|cuda] [--precision fp32|bf16|fp16] [--compile]
+     [--arch xception|inception_v3] [--device cpu|cuda] [--precision fp32|bf16|fp16] [--compile]
 
 As fast as PyTorch does it without leaving it: channels last for weights and inputs, cuDNN's own timed choice of
 algorithms, a fused optimizer, images that stay on the device. fp32 is true fp32, without TF32. In 16 bits training is by
@@ -27,11 +27,13 @@ def allow_torchvision(torch):
     return library  # the declarations live as long as this
 
 
-def xception(torch):
+def network(torch, arch):
     library = allow_torchvision(torch)
     import timm
 
-    model = timm.create_model('legacy_xception', drop_rate=0.5)
+    # Both as in their papers; Inception V3 without the classifier at the side.
+    name, more = {'xception': ('legacy_xception', {}), 'inception_v3': ('inception_v3', {'aux_logits': False})}[arch]
+    model = timm.create_model(name, drop_rate=0.5, **more)
     model.declarations = library
     return model, timm.__version__
 
@@ -58,7 +60,7 @@ def prepare(options):
     torch.manual_seed(0)
     device, facts = open_device(torch, options.device)
     dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[options.precision]
-    model, timm_version = xception(torch)
+    model, timm_version = network(torch, options.arch)
     model = model.to(device, memory_format=torch.channels_last)
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
     images = images.to(memory_format=torch.channels_last)

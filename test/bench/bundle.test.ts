@@ -146,7 +146,7 @@ describe('bundle: run.sh', function () {
   it('refuses a damaged archive, and a phase that there is not', () => {
     const dance = run(['dance']);
     expect([dance.status, dance.stderr.split('\n')[0]]).to.deep.equal([2, 'run.sh: there is no phase dance']);
-    expect(run([]).stdout).to.contain('./run.sh ops|train|infer|kernels');
+    expect(run([]).stdout).to.contain('./run.sh ops|train|infer|kernels|inception');
     writeFileSync(at('bundle', 'depthwise.tar.xz'), 'damaged');
     const damaged = run(['ops'], { DEPTHWISE_BUNDLE_DIR: at('new') });
     expect(damaged.status).to.equal(1);

@@ -11,6 +11,7 @@ import { comparisonMarkdown, comparisonText } from '../../bench/support/peersRep
 import { parseReply, type Setting, settingFlags } from '../../bench/support/protocol.ts';
 
 const setting: Setting = {
+  arch: 'xception',
   mode: 'train',
   batch: 8,
   size: 71,
@@ -116,24 +117,43 @@ describe('bench: peers', () => {
     };
     const text = comparisonText([found]).split('\n');
     expect(text.slice(0, 4).map((line) => line.trim().split(/\s{2,}/))).to.deep.equal([
-      ['mode', 'precision', 'batch', 'who', 'images/s', 'min', 'max', 'ratio', 'peak MB', 'memory ratio'],
-      ['train', 'fp32', '8', 'ours', '80.00', '80.00', '80.00', '1.00', '600', '1.00'],
-      ['train', 'fp32', '8', 'slow', '20.00', '20.00', '20.00', '4.00', '1000', '0.60'],
-      ['train', 'fp32', '8', 'fast', '50.00', '50.00', '50.00', '1.60', '1000', '0.60'],
+      [
+        'network',
+        'mode',
+        'precision',
+        'batch',
+        'who',
+        'images/s',
+        'min',
+        'max',
+        'ratio',
+        'peak MB',
+        'memory ratio',
+      ],
+      ['xception', 'train', 'fp32', '8', 'ours', '80.00', '80.00', '80.00', '1.00', '600', '1.00'],
+      ['xception', 'train', 'fp32', '8', 'slow', '20.00', '20.00', '20.00', '4.00', '1000', '0.60'],
+      ['xception', 'train', 'fp32', '8', 'fast', '50.00', '50.00', '50.00', '1.60', '1000', '0.60'],
     ]);
     expect(text[4]).to.contain('ours is 1.60 times as fast as fast');
     expect(text[5]).to.contain('without absent (its library is not installed)');
     expect(text[6]).to.contain('slow took 50 % of a core while others were measured');
     const markdown = comparisonMarkdown([found]);
-    expect(markdown).to.contain('| train | fp32 | 8 | fast | 50.00 | 50.00 | 50.00 | 1.60 | 1000 | 0.60 |');
+    expect(markdown).to.contain(
+      '| xception | train | fp32 | 8 | fast | 50.00 | 50.00 | 50.00 | 1.60 | 1000 | 0.60 |',
+    );
     expect(markdown).to.contain('- fast: fast 1.0');
   });
 
   it('has on a GPU the peers that compute there, in the precisions that they have', () => {
-    const named = (device: string, precision: Setting['precision'], mode: Setting['mode']) =>
-      peers.filter((peer) => takes(peer, { device, precision, mode })).map(({ name }) => name);
+    const named = (
+      device: string,
+      precision: Setting['precision'],
+      mode: Setting['mode'],
+      arch: Setting['arch'] = 'xception',
+    ) => peers.filter((peer) => takes(peer, { device, precision, mode, arch })).map(({ name }) => name);
     expect(named('cpu', 'fp32', 'train')).to.deep.equal(['torch-eager', 'torch-compiled', 'keras']);
     expect(named('cpu', 'fp32', 'infer')).to.include('onnxruntime');
+    expect(named('cpu', 'fp32', 'train', 'inception_v3')).to.deep.equal(['torch-eager', 'torch-compiled']);
     expect(named('cuda:0', 'bf16', 'infer')).to.deep.equal(['torch-eager', 'torch-compiled']);
   });
 
