@@ -17,7 +17,9 @@ const { version } = createRequire(import.meta.url)('../../package.json') as { ve
 /** All commands, each refusing what it does not know in one line. */
 function program(): Command {
   const root = new Command('depthwise')
-    .description('Train and use Xception and Inception V3: figures, training, evaluation, prediction, conversion')
+    .description(
+      'Train and use Xception and Inception V3: figures, training, evaluation, prediction, conversion',
+    )
     .version(version, '-V, --version', 'print the version')
     .showSuggestionAfterError(false)
     .configureOutput({ writeErr: () => undefined }) // errors are said by `main`
