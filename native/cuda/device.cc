@@ -86,12 +86,8 @@ dw_device::~dw_device() {
   cudaStreamDestroy(stream);
 }
 
-void dw_device::use() const {
-  thread_local int current = -1;
-  if (current == ordinal) return;
-  check(cudaSetDevice(ordinal), "cudaSetDevice");
-  current = ordinal;
-}
+// Not remembered: another device, or a library, may have chosen since.
+void dw_device::use() const { check(cudaSetDevice(ordinal), "cudaSetDevice"); }
 
 void dw_device::synchronize() {
   reports.fetch(stream);

@@ -406,7 +406,8 @@ cudaError_t cudasimLaunch(const void* function, dim3 grid, dim3 block, size_t sh
       threads == 0 || threads > 1024 || block.z > 64 ||
       shared > (found == sharedLimits.end() ? kSharedBytes : found->second))
     return returned(cudaErrorInvalidConfiguration);
-  if (stream == nullptr) return returned(cudaErrorInvalidResourceHandle);
+  // A kernel goes to a stream of the device that the thread has chosen, or nowhere.
+  if (stream == nullptr || stream->device != chosenDevice) return returned(cudaErrorInvalidResourceHandle);
   return enqueue(stream, [=, order = orderOf(stream->device)] {
     if (injected != cudaSuccess) {
       sticky = injected;

@@ -3,6 +3,7 @@
 //
 //   cuda_device build/Release/libdepthwise_cudasim.so
 #include <cmath>
+#include <memory>
 #include <string>
 
 #include "plugin.h"
@@ -144,6 +145,18 @@ void checkCapture(Plugin& plugin) {
   expect(true, "after which launching goes on");
 }
 
+// Closing one device leaves the thread with it: the next launch is for another all the same.
+void checkSeveralDevices(const char* path) {
+  auto first = std::make_unique<Plugin>(path, 0, 0);
+  Plugin second(path, 0, 1);
+  Kernel kernel(second, addition(100));
+  upload(second, kernel.inputs[0], numbers(100));
+  upload(second, kernel.inputs[1], numbers(100));
+  first.reset();
+  expect(kernel.launch() == DW_OK && download(second, kernel.outputs[0], 100)[99] == 198,
+         "a device computes after another was closed");
+}
+
 void checkLabels(Plugin& plugin) {
   Kernel kernel(plugin, {DW_OP_softmaxCrossEntropy, {shape({4, 3}), shape({4}, DW_I32)}, {shape({4})}, {0}});
   upload(plugin, kernel.inputs[0], numbers(12));
@@ -194,6 +207,7 @@ int main(int argc, char** argv) {
     Plugin plugin(argv[1], 0);
     checkCopies(plugin);
   }
+  checkSeveralDevices(argv[1]);
   std::printf("%d checks, %d failures\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -58,7 +58,7 @@ struct Node {
 
 class Plugin {
  public:
-  Plugin(const char* path, int threads) {
+  Plugin(const char* path, int threads, int ordinal = 0) {
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) die(dlerror());
     const auto entry = reinterpret_cast<dw_backend_entry_function>(dlsym(library, DW_BACKEND_ENTRY));
@@ -66,6 +66,7 @@ class Plugin {
     if (!api) die("not a plug-in of this version");
     dw_options options = {};
     options.threads = threads;
+    options.ordinal = ordinal;
     if (api->open(&options, &device, &error) != DW_OK) die(error.message);
   }
   ~Plugin() { api->close(device); }
