@@ -108,6 +108,7 @@ void* Allocator::allocateDirect(size_t bytes, uint64_t completed) {
     pointer = obtain(size);
   }
   if (pointer == nullptr) outOfMemory(bytes);
+  if (!caching_) fence(static_cast<char*>(pointer), bytes, size);
   arena_ += size;
   return pointer;
 }

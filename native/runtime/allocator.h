@@ -64,6 +64,7 @@ class Allocator {
   void releaseDirect(void* pointer, size_t bytes);
 
   MemoryFigures figures() const;
+  bool caching() const { return caching_; }
 
  private:
   struct BySize {
