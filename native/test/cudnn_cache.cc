@@ -1,0 +1,57 @@
+// Plans three convolutions on a described device with a folder to keep plans in, and prints what was chosen: that of
+// native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
+//
+//   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "../cuda/cudnn/cudnnPlans.h"
+
+namespace {
+
+using namespace dw::cuda;
+
+ConvolutionProblem pointwise(Direction direction, DataType type) {
+  ConvolutionProblem p;
+  p.direction = direction;
+  p.type = p.result = type;
+  p.n = 8, p.h = p.w = p.oh = p.ow = 19, p.c = p.o = 728;
+  return p;
+}
+
+void show(Plans& plans, const ConvolutionProblem& problem) {
+  const std::unique_ptr<Plan> plan = plans.plan(problem);
+  const PlanDescription& d = plan->description;
+  std::printf("%s | %s | %s | %d candidates | %zu bytes\n", d.library.c_str(), d.engine.c_str(),
+              d.notes.c_str(), d.candidates, plan->workspaceBytes);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: cudnn_cache folders description.json libdepthwise_nodriver.so plans\n");
+    return 2;
+  }
+  std::vector<std::string> folders;
+  std::istringstream list(argv[1]);
+  for (std::string folder; std::getline(list, folder, ':');) folders.push_back(folder);
+  std::ifstream file(argv[2]);
+  const std::string description{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) dlopen(argv[3], RTLD_NOW | RTLD_GLOBAL);
+
+  CudnnOptions options;
+  options.cacheFolder = argv[4];
+  CudnnPlans plans(std::make_shared<Target>(openCudnn(folders), description), options);
+  show(plans, pointwise(Direction::forward, DataType::bf16));
+  show(plans, pointwise(Direction::inputGrad, DataType::f32));
+  show(plans, pointwise(Direction::weightGrad, DataType::f16));
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}
