@@ -227,7 +227,7 @@ const makers = {
     return { inputs: normal(random, x), attributes: { before: some(), after: some() } };
   },
   sum: (random) => {
-    const x = [images(random), random.pick([1, 7, 70]), channelCount(random)];
+    const x = [images(random), random.pick([1, 7, 300]), channelCount(random)];
     const axes = x.flatMap((_, axis) => (random.pick([true, false]) ? [axis] : []));
     return { inputs: normal(random, x), attributes: { axes, keepDims: false } };
   },
