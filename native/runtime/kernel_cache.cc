@@ -49,8 +49,8 @@ Workspace::~Workspace() {
 }
 
 void* Workspace::atLeast(size_t bytes, const Stream& stream) {
-  // Without caching each run gets memory of its own, of just this size: what is read there before it is written, or
-  // beyond, shows.
+  // Without caching each run gets memory of its own, of just this size: what is read there before it is
+  // written, or beyond, shows.
   if (bytes <= bytes_ && allocator_.caching()) return pointer_;
   if (pointer_ != nullptr) {
     // Launches may still be using it where the backend is asynchronous itself.

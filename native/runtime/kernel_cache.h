@@ -54,8 +54,8 @@ class KernelCache {
   std::unordered_map<std::string_view, std::list<Entry>::iterator> byKey_;
 };
 
-// One scratch buffer for all launches: they run one after the other. Grows to the largest need; without caching
-// it is another for each run.
+// One scratch buffer for all launches: they run one after the other. Grows to the largest need; without
+// caching it is another for each run.
 class Workspace {
  public:
   Workspace(BackendDevice& device, Allocator& allocator) : device_(device), allocator_(allocator) {}

@@ -1,5 +1,5 @@
-// Plans three convolutions on a described device with a folder to keep plans in, and prints what was chosen: that of
-// native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
+// Plans three convolutions on a described device with a folder to keep plans in, and prints what was chosen:
+// that of native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
 //
 //   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans
 #include <dlfcn.h>
