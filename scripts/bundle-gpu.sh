@@ -3,10 +3,11 @@
 # and cuDNN, and nothing else: no Node, no npm packages, no oneDNN, no network. What it is for and how it is used:
 # docs/cuda.md. Prints its size, and ends with 1 where that is over the limit.
 #
-#   npm run bundle:gpu [-- <folder>] [--fast] [--without-cuda]
+#   npm run bundle:gpu -- [folder] [--fast] [--as-built] [--without-cuda]
 #
-#   <folder>          default: build/gpu-bundle; what is in it is replaced
+#   folder            default: build/gpu-bundle; what is in it is replaced
 #   --fast            packs in a fifth of the time, into a quarter more
+#   --as-built        takes the native code as it is, and says where sources are newer
 #   --without-cuda    also where there is no nvcc: the bundle then has no CUDA backend, and is for trying the bundle itself
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,11 +17,13 @@ architecture=90
 out=build/gpu-bundle
 pack=(xz -9e -T0)
 cuda=true
+build=true
 for argument in "$@"; do
   case "$argument" in
     --fast) pack=(xz -2 -T0) ;;
     --without-cuda) cuda=false ;;
-    -*) echo "usage: scripts/bundle-gpu.sh [folder] [--fast] [--without-cuda]" >&2; exit 2 ;;
+    --as-built) build=false ;;
+    -*) echo "usage: scripts/bundle-gpu.sh [folder] [--fast] [--as-built] [--without-cuda]" >&2; exit 2 ;;
     *) out=$argument ;;
   esac
 done
@@ -32,13 +35,15 @@ done
 
 # 1. Native code. Machine code for one architecture.
 native=build/Release
-DEPTHWISE_CUDA_ARCHITECTURES=$architecture bash scripts/build-native.sh
+if $build; then
+  DEPTHWISE_CUDA_ARCHITECTURES=$architecture bash scripts/build-native.sh
+elif [ -n "$(find native -newer "$native/depthwise.node" -name '*.[ch]*' -print -quit)" ]; then
+  say "some sources are newer than $native"
+fi
 backends=(libdepthwise_cpu.so libdepthwise_cudasim.so)
 if $cuda; then
   [ -f "$native/libdepthwise_cuda.so" ] ||
     fail "there is no $native/libdepthwise_cuda.so: it needs nvcc, and cuDNN's headers (scripts/fetch-cudnn.sh)"
-  [ ! "$(find native/cuda native/common native/include -newer "$native/libdepthwise_cuda.so" -name '*.[ch]*' -print -quit)" ] ||
-    say "some sources are newer than libdepthwise_cuda.so, and did not change it"
   backends+=(libdepthwise_cuda.so libdepthwise_cuda.json)
   for library in libdepthwise_cudnn.so libdepthwise_nodriver.so; do
     if [ -f "$native/$library" ]; then backends+=("$library"); fi

@@ -16,7 +16,7 @@ import {
   forwardFixture,
   photographs,
   readJson,
-  recordedWeights,
+  recordedXception,
   trainingFixture,
 } from '../support/fixtures.ts';
 import { skip } from '../support/skip.ts';
