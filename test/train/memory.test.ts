@@ -12,6 +12,7 @@ import { Trainer } from '../../lib/train/index.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
 import { networkDevices } from '../support/devices.ts';
 import { modes } from '../support/modes.ts';
+import { skip } from '../support/skip.ts';
 import { brightImages, tinyClassifier } from './tiny.ts';
 
 /** Steps of the small network. The figure of reliability is 10,000: MEMORY_STEPS=10000. */
@@ -110,6 +111,8 @@ for (const backend of networkDevices) {
 
   it(`trains in two worker threads at once on ${backend.name}, with the results of one alone`, async function () {
     this.timeout(120_000);
+    // In a bundle there are no sources, and no loader for them.
+    if (!import.meta.filename.endsWith('.ts')) skip(this, 'the workers run from sources');
     const code = `
       const { register } = await import(${JSON.stringify(new URL('../../node_modules/tsx/dist/esm/api/index.mjs', import.meta.url).href)});
       register();
