@@ -1,11 +1,13 @@
 # Records how far PyTorch's bf16 and fp16 are from its fp32 on the fixtures' Xception: the yardstick for ours.
 # test/fixtures/xception/half.json.
-"""Run from anywhere, after xception_forward.py: python scripts/record/xception_half.py (a few minutes on two cores).
+"""Run from anywhere, after xception_forward.py: python scripts/record/xception_half.py (some minutes on two cores, most of
+them for fp16, which no CPU is quick at). With --sizes and --types only these are recorded, beside what is there.
 
 16 bits are as PyTorch's users have them: fp32 weights and `torch.autocast`, which casts what enters convolutions and
 linear layers. The network is written out in functions, with TensorFlow's padding; its fp32 is held to Keras' recorded
 logits first, so that it is the right one. Errors are relative to the largest |logit|."""
 
+import argparse
 import json
 
 from common import (
@@ -79,25 +81,34 @@ def errors(got, expected):
 
 
 def main():
+    types = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--sizes', type=int, nargs='+')
+    parser.add_argument('--types', choices=types, nargs='+', default=list(types))
+    wanted = parser.parse_args()
     assert len(separable_layers()) == 34
     recorded = json.loads((FIXTURES / 'xception' / 'forward.json').read_text())
+    file = FIXTURES / 'xception' / 'half.json'
+    before = {case['size']: case for case in json.loads(file.read_text())['sizes']} if file.exists() else {}
     network = Network(recorded_weights())
     results = []
     for case in recorded['sizes']:
         size = case['size']
-        images = smooth_images(recorded['images'], size)
-        with torch.inference_mode():
-            full = network(images)
-            keras = errors(full, np.asarray(case['logits']))
-            print(size, 'fp32 from Keras', keras, flush=True)
-            assert keras['largest'] < SAME_NETWORK, f'{size}: another network than Keras has: {keras}'
-            found = {'size': size}
-            for name, dtype in (('bf16', torch.bfloat16), ('fp16', torch.float16)):
-                with torch.autocast('cpu', dtype):
-                    found[name] = errors(network(images), full)
-                print(size, name, found[name], flush=True)
-        results.append(found)
-    write_json(FIXTURES / 'xception' / 'half.json', {
+        found = before.get(size, {'size': size})
+        if wanted.sizes is None or size in wanted.sizes:
+            images = smooth_images(recorded['images'], size)
+            with torch.inference_mode():
+                full = network(images)
+                keras = errors(full, np.asarray(case['logits']))
+                print(size, 'fp32 from Keras', keras, flush=True)
+                assert keras['largest'] < SAME_NETWORK, f'{size}: another network than Keras has: {keras}'
+                for name in wanted.types:
+                    with torch.autocast('cpu', types[name]):
+                        found[name] = errors(network(images), full)
+                    print(size, name, found[name], flush=True)
+        if len(found) > 1:
+            results.append(found)
+    write_json(file, {
         'recorded_by': 'scripts/record/xception_half.py',
         'versions': versions('torch'),
         'sizes': results,
