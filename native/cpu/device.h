@@ -49,18 +49,32 @@ void parallelFor(int64_t count, int64_t cost, const Function& function) {
   }
 }
 
-// Runs function(task) for each task of [0, count), the threads taking one after the other: for tasks long
-// enough that a thread which something else held up should not be waited for. `cost` is as of parallelFor, of
-// all tasks.
+// Runs function(task) for each task of [0, count). Each thread begins with a share of its own, the same one
+// in every call, and helps others when it is done: what a thread wrote is near its core, which may share no
+// cache with others, and a thread that something else held up should not be waited for. `cost` is as of
+// parallelFor, of all tasks.
 template <class Function>
 void tasksFor(int64_t count, int64_t cost, const Function& function) {
-  if (count == 1 || omp_get_max_threads() == 1 || cost < kSerialElements) {
+  const int64_t team = omp_get_max_threads();
+  if (count == 1 || team == 1 || cost < kSerialElements) {
     for (int64_t task = 0; task < count; task++) function(task);
     return;
   }
-  std::atomic<int64_t> next{0};
+  constexpr int64_t kMostShares = 64;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+  };
+  Share taken[kMostShares];
+  const int64_t shares = std::min({team, count, kMostShares});
+  for (int64_t i = 0; i < shares; i++) taken[i].next = count * i / shares;
 #pragma omp parallel
-  for (int64_t task = next++; task < count; task = next++) function(task);
+  {
+    const int64_t own = omp_get_thread_num();
+    for (int64_t i = 0; i < shares; i++) {
+      const int64_t share = (own + i) % shares, end = count * (share + 1) / shares;
+      for (int64_t task = taken[share].next++; task < end; task = taken[share].next++) function(task);
+    }
+  }
 }
 
 }  // namespace dw::cpu

@@ -4,8 +4,6 @@
 // are not added up: results do not depend on the number of threads.
 #include "pointwise.h"
 
-#include <cstring>
-
 #include "parts.h"
 #include "primitive.h"
 
@@ -16,6 +14,7 @@ namespace {
 constexpr int64_t kStreamBytes = 32 << 20;
 // Fewest rows, and panels of columns, of a task; and how many tasks there should be at least.
 constexpr int64_t kFewRows = 128, kFewPanels = 2, kTasks = 16, kMostRowParts = 64;
+
 // Rows this many bytes apart, or a multiple, fall into few sets of the first-level cache: they are copied.
 constexpr int64_t kConflictBytes = 2048;
 
@@ -121,56 +120,78 @@ class RowsKernel final : public dw_kernel {
   size_t packed_ = 0, scratch_ = 0, scratchBytes_ = 0, sums_ = 0;
 };
 
-// dw [o, c]: inputs x, g. All threads pack some pixels, then multiply them.
+// dw [o, c]: inputs x, g. The pixels are divided into parts, whose results are added up in their order; a
+// part is gone through in chunks, each of which is packed and then multiplied. Threads share nothing that is
+// packed: on cores without a common cache, what another one has written comes as slowly as from memory. Where
+// there are more threads than parts, they divide the rows of a part's result, and each packs the pixels for
+// itself.
 class WeightGradKernel final : public dw_kernel {
  public:
   WeightGradKernel(const dw_device& device, const Convolution& conv)
-      : kernels_(*device.kernels), pixels_(conv.pixels()), o_(conv.o), c_(conv.c) {
+      : kernels_(*device.kernels),
+        pixels_(conv.pixels()),
+        o_(conv.o),
+        c_(conv.c),
+        heights_(heightsOf(kernels_, o_)),
+        parts_(std::min(kMostParts, powerOfTwoUpTo(std::max<int64_t>(1, pixels_ / kFewPixels)))),
+        splits_(std::min(heights_, (device.threads + parts_ - 1) / parts_)),
+        scratchFloats_(kLeftFloats + panelsOf(kernels_, c_) * kernels_.tileColumns * kProductDepth) {
     WorkspaceLayout layout;
-    left_ = layout.place(static_cast<size_t>(heightsOf(kernels_, o_) * kPackedRows * kProductDepth) *
-                         sizeof(float));
-    right_ = layout.place(static_cast<size_t>(panelsOf(kernels_, c_) * kernels_.tileColumns * kProductDepth) *
-                          sizeof(float));
+    scratch_ = layout.place(static_cast<size_t>(scratchFloats_ * device.threads) * sizeof(float));
+    if (parts_ > 1) results_ = layout.place(static_cast<size_t>(parts_ * o_ * c_) * sizeof(float));
     workspace = layout.size();
   }
 
   void run(const Launch& launch) override {
     char* base = static_cast<char*>(launch.workspace);
-    const ColumnsProduct product = {launch.in(1),
-                                    launch.in(0),
-                                    launch.out(0),
-                                    o_,
-                                    c_,
-                                    reinterpret_cast<float*>(base + left_),
-                                    reinterpret_cast<float*>(base + right_)};
-    const int64_t heights = heightsOf(kernels_, o_), chunks = (pixels_ + kProductDepth - 1) / kProductDepth;
-    const auto start = [&](int64_t chunk) { return pixels_ * std::min(chunk, chunks) / chunks; };
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-      const int64_t first = start(chunk), depth = start(chunk + 1) - first,
-                    next = start(chunk + 2) - first - depth;
-      const int64_t packs = (depth + kPackedPixels - 1) / kPackedPixels;
-      tasksFor(packs, depth * (o_ + c_), [&](int64_t task) {
-        kernels_.packColumns(product, first, depth, task * kPackedPixels,
-                             std::min(depth, (task + 1) * kPackedPixels));
-      });
-      const int64_t tasks = (heights + kHeights - 1) / kHeights;
-      tasksFor(tasks, depth * o_ * c_, [&](int64_t task) {
-        kernels_.columnsProduct(product, first, depth, next, heights * task / tasks,
-                                heights * (task + 1) / tasks);
-      });
-    }
+    float *scratch = reinterpret_cast<float*>(base + scratch_), *dw = launch.out(0);
+    float* results = parts_ > 1 ? reinterpret_cast<float*>(base + results_) : dw;
+    tasksFor(parts_ * splits_, pixels_ * o_ * c_, [&](int64_t task) {
+      const int64_t part = task / splits_, split = task % splits_;
+      float* left = scratch + scratchFloats_ * omp_get_thread_num();
+      multiply(
+          {launch.in(1), launch.in(0), results + part * o_ * c_, o_, c_, left, left + kLeftFloats, false},
+          {pixels_ * part / parts_, pixels_ * (part + 1) / parts_},
+          {heights_ * split / splits_, heights_ * (split + 1) / splits_});
+    });
+    if (parts_ == 1) return;
+    parallelFor(o_ * c_, parts_, [&](int64_t begin, int64_t end) {
+      kernels_.add(results + begin, results + o_ * c_ + begin, dw + begin, end - begin);
+      for (int64_t part = 2; part < parts_; part++)
+        kernels_.add(dw + begin, results + part * o_ * c_ + begin, dw + begin, end - begin);
+    });
   }
 
   const char* implementation() const override { return "loops: product"; }
 
  private:
-  static constexpr int64_t kPackedRows = 16;    // of a height of tiles
-  static constexpr int64_t kPackedPixels = 32;  // of a task
-  static constexpr int64_t kHeights = 7;        // of a task: packed, they stay in the second-level cache
+  static constexpr int64_t kPackedRows = 16;  // of a height of tiles
+  static constexpr int64_t kHeights = 7;  // multiplied at once: packed, they stay in the second-level cache
+  static constexpr int64_t kLeftFloats = kHeights * kPackedRows * kProductDepth;
+  // Fewest pixels of a part: with fewer, adding the results up costs more than sharing nothing saves.
+  static constexpr int64_t kFewPixels = 512, kMostParts = 4;
+
+  struct Range {
+    int64_t begin, end;
+  };
+
+  void multiply(ColumnsProduct product, const Range& pixels, const Range& heights) const {
+    const int64_t count = pixels.end - pixels.begin, chunks = (count + kProductDepth - 1) / kProductDepth;
+    const auto start = [&](int64_t chunk) { return pixels.begin + count * std::min(chunk, chunks) / chunks; };
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+      const int64_t first = start(chunk), depth = start(chunk + 1) - first;
+      product.adds = chunk > 0;
+      kernels_.packColumns(product, first, depth);
+      for (int64_t begin = heights.begin; begin < heights.end; begin += kHeights)
+        kernels_.columnsProduct(product, first, depth, start(chunk + 2) - first - depth, begin,
+                                std::min(heights.end, begin + kHeights));
+    }
+  }
 
   const Kernels& kernels_;
   int64_t pixels_, o_, c_;
-  size_t left_, right_;
+  int64_t heights_, parts_, splits_, scratchFloats_;
+  size_t scratch_, results_ = 0;
 };
 
 }  // namespace

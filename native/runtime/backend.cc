@@ -26,7 +26,7 @@ struct EmptyError : dw_error {
 void spinShortly() {
   static std::once_flag once;
   std::call_once(once, [] {
-    if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "1000", 0);
+    if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "10000", 0);
   });
 }
 

@@ -128,6 +128,7 @@ int main(int count, char** arguments) {
     check(plugin, 37, 37, 300, 250);  // a weight gradient of many chunks, divided by rows
     check(plugin, 71, 70, 33, 46);    // one that is divided by pixels, and small parts
     check(plugin, 300, 233, 3, 128);  // a result too large for the caches
+    check(plugin, 33, 35, 301, 260);  // and one in parts whose results are added up
     for (int i = 0; i < 60; i++) {
       const auto whole = [](int64_t most) {
         return 1 + static_cast<int64_t>((uniform() + 1) / 2 * float(most));

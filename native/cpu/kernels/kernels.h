@@ -58,16 +58,17 @@ struct RowsProduct {
   double *sums, *squares;  // [n], of y and y*y over the rows, added to; or NULL
 };
 
-// result [o][c] = the transpose of g [pixels][o] times x [pixels][c], some pixels after the other: these are
-// packed, then multiplied. left and right have productScratch floats together.
+// result [o][c] = the transpose of g [pixels][o] times x [pixels][c], some pixels after the other: x is
+// packed, then g, some of its columns after the others.
 struct ColumnsProduct {
   const float *g, *x;
   float* result;
   int64_t o, c;
-  float *left, *right;  // heights of tiles [..][depth][16]; panels [..][depth][tileColumns]
+  float *left, *right;  // heights of tiles of a call [..][depth][16]; panels [..][depth][tileColumns]
+  bool adds;            // to the result
 };
 // Pixels that are packed at a time: with more, the result is gone over less often.
-constexpr int64_t kProductDepth = 512;
+constexpr int64_t kProductDepth = 768;
 
 // The scalars of an update rule; each rule reads its own. The rests 1 - rho, 1 - beta1 and 1 - beta2 come
 // rounded from f64: 1 - 0.999 from f32 would be off by 1e-5 of itself.
@@ -143,9 +144,8 @@ struct UpdateRule {
                     int64_t begin, int64_t end)) \
   /* products of matrices; columns of w [k, n] by strides into panels [begin, end) of tileColumns */ \
   X(rowsProduct, (const RowsProduct& operands)) \
-  /* pixels [begin, end) of the `depth` from `first` on; then heights [begin, end) of tiles, while `next` more pixels \
-     are asked for */ \
-  X(packColumns, (const ColumnsProduct& operands, int64_t first, int64_t depth, int64_t begin, int64_t end)) \
+  /* x: the `depth` pixels from `first` on; then heights [begin, end) of tiles, while the next pixels are asked for */ \
+  X(packColumns, (const ColumnsProduct& operands, int64_t first, int64_t depth)) \
   X(columnsProduct, (const ColumnsProduct& operands, int64_t first, int64_t depth, int64_t next, \
                      int64_t begin, int64_t end)) \
   X(packPanels, (const float* w, int64_t k, int64_t n, int64_t kStride, int64_t nStride, float* panels, \

@@ -64,6 +64,26 @@ struct Tile {
   }
 };
 
+// Asks for the lines of a tile of a result, `stride` from row to row: they come while the tile is multiplied,
+// and its stores need not wait.
+template <int R>
+inline void askForTile(const float* result, int64_t stride) {
+  for (int i = 0; i < R; i++) {
+    for (int j = 0; j < kTileColumns; j += 16) __builtin_prefetch(result + i * stride + j, 1, 3);
+    __builtin_prefetch(result + i * stride + kTileColumns - 1, 1, 3);
+  }
+}
+
+struct CopyValues {
+  const float* x;
+  float* to;
+
+  template <int W>
+  void run(int64_t j) const {
+    Lanes<W>::store(to + j, Lanes<W>::load(x + j));
+  }
+};
+
 // Where a tile of rowsProduct goes: `columns` columns from `column` on.
 struct Place {
   int64_t row, column, columns;
@@ -146,6 +166,7 @@ void productOfRows(const RowsProduct& o, int64_t row, const float* x, int64_t st
   const Rows left(x, stride, R);
   for (int64_t p = o.firstPanel; p < o.lastPanel; p++) {
     for (int64_t i = 0; i < linesAhead; i++, ahead += kWidth) __builtin_prefetch(ahead, 0, 2);
+    if (!o.stream) askForTile<R>(o.y + row * o.n + p * kTileColumns, o.n);
     Tile<R> tile;
     tile.multiply(left, o.panels + p * o.k * kTileColumns, o.k);
     finish(o, {row, p * kTileColumns, least(kTileColumns, o.n - p * kTileColumns)}, tile);
@@ -162,16 +183,6 @@ using EveryHeight = RowsFunctions<1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>
 #else
 using EveryHeight = RowsFunctions<1, 2, 3, 4, 5, 6>;
 #endif
-
-struct CopyValues {
-  const float* x;
-  float* to;
-
-  template <int W>
-  void run(int64_t j) const {
-    Lanes<W>::store(to + j, Lanes<W>::load(x + j));
-  }
-};
 
 // Columns [column, column + rows) of some pixels of g. Where a row goes on, whole vectors are taken: what is
 // beyond the tile is never read.
@@ -209,14 +220,17 @@ inline void packRight(const ColumnsProduct& o, int64_t pixel, int64_t count, int
 constexpr int64_t kPixelsAtOnce = 8;
 
 // Asks the cache for a block of rows, some lines at a time.
-class Ahead {
+class LinesAhead {
  public:
-  Ahead(const float* from, int64_t rows, int64_t width, int64_t stride)
-      : row_(from), rows_(rows), width_(width), stride_(stride) {}
+  LinesAhead(const float* from, int64_t rows, int64_t width, int64_t stride, int64_t times)
+      : row_(from),
+        rows_(rows),
+        width_(width),
+        stride_(stride),
+        lines_(rows * ((width + 15) / 16) / times + 1) {}
 
-  int64_t lines() const { return rows_ * ((width_ + 15) / 16); }
-  void ask(int64_t lines) {
-    for (; lines > 0 && rows_ > 0; lines--) {
+  void ask() {
+    for (int64_t i = 0; i < lines_ && rows_ > 0; i++) {
       __builtin_prefetch(row_ + column_, 0, 2);
       column_ += 16;
       if (column_ >= width_) column_ = 0, row_ += stride_, rows_--;
@@ -225,7 +239,25 @@ class Ahead {
 
  private:
   const float* row_;
-  int64_t rows_, width_, stride_, column_ = 0;
+  int64_t rows_, width_, stride_, lines_, column_ = 0;
+};
+
+// What is asked for while rows [begin, end) of a result are multiplied: these columns of g, and a share of x,
+// of the `next` pixels from `first` on.
+class Ahead {
+ public:
+  Ahead(const ColumnsProduct& o, int64_t first, int64_t next, int64_t begin, int64_t end, int64_t times)
+      : g_(o.g + first * o.o + begin, next, end - begin, o.o, times),
+        x_(o.x + (first + next * begin / o.o) * o.c, next * end / o.o - next * begin / o.o, o.c, o.c, times) {
+  }
+
+  void ask() {
+    g_.ask();
+    x_.ask();
+  }
+
+ private:
+  LinesAhead g_, x_;
 };
 
 template <int R>
@@ -233,10 +265,7 @@ struct Accumulate {
   // result[R][columns], `stride` apart, += left * panel; or = where `first`.
   static void run(const float* left, const float* panel, int64_t depth, float* result, int64_t stride,
                   int64_t columns, bool first) {
-    if (!first) {
-      for (int i = 0; i < R; i++)
-        for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(result + i * stride + j, 1, 3);
-    }
+    askForTile<R>(result, stride);
     Tile<R> tile;
     tile.multiply(PackedRows{left}, panel, depth);
     if (columns == kTileColumns) {
@@ -317,19 +346,14 @@ void packPanels(const float* w, int64_t k, int64_t n, int64_t kStride, int64_t n
   }
 }
 
-void packColumns(const ColumnsProduct& o, int64_t first, int64_t depth, int64_t begin, int64_t end) {
-  const int64_t heights = (o.o + kTileRows - 1) / kTileRows;
+void packColumns(const ColumnsProduct& o, int64_t first, int64_t depth) {
   const int64_t panels = (o.c + kTileColumns - 1) / kTileColumns;
   // Some pixels at a time: their rows stay in the first-level cache while panel after panel takes its
   // columns.
-  for (int64_t k = begin; k < end; k += kPixelsAtOnce) {
-    const int64_t count = least(kPixelsAtOnce, end - k), pixel = first + k;
-    for (int64_t t = 0; t < heights; t++) {
-      const int64_t row = o.o * t / heights, rows = o.o * (t + 1) / heights - row;
-      packLeft(o, pixel, count, row, rows, o.left + (t * depth + k) * kPackedRows);
-    }
+  for (int64_t k = 0; k < depth; k += kPixelsAtOnce) {
+    const int64_t count = least(kPixelsAtOnce, depth - k);
     for (int64_t p = 0; p < panels; p++)
-      packRight(o, pixel, count, p * kTileColumns, o.right + (p * depth + k) * kTileColumns);
+      packRight(o, first + k, count, p * kTileColumns, o.right + (p * depth + k) * kTileColumns);
   }
 }
 
@@ -337,20 +361,19 @@ void columnsProduct(const ColumnsProduct& o, int64_t first, int64_t depth, int64
                     int64_t end) {
   const int64_t heights = (o.o + kTileRows - 1) / kTileRows;
   const int64_t panels = (o.c + kTileColumns - 1) / kTileColumns;
-  // This task's share of the pixels that are packed next.
-  const int64_t after = first + depth, from = after + next * begin / heights;
-  const int64_t share = after + next * end / heights - from;
-  Ahead g(o.g + from * o.o, share, o.o, o.o), x(o.x + from * o.c, share, o.c, o.c);
-  const int64_t tiles = panels * (end - begin);
-  const int64_t gLines = g.lines() / tiles + 1, xLines = x.lines() / tiles + 1;
+  const auto rowOf = [&](int64_t t) { return o.o * t / heights; };
+  for (int64_t k = 0; k < depth; k += kPixelsAtOnce)
+    for (int64_t t = begin; t < end; t++)
+      packLeft(o, first + k, least(kPixelsAtOnce, depth - k), rowOf(t), rowOf(t + 1) - rowOf(t),
+               o.left + ((t - begin) * depth + k) * kPackedRows);
+  Ahead ahead(o, first + depth, next, rowOf(begin), rowOf(end), panels * (end - begin));
   for (int64_t p = 0; p < panels; p++) {
     for (int64_t t = begin; t < end; t++) {
-      g.ask(gLines);
-      x.ask(xLines);
-      const int64_t row = o.o * t / heights, rows = o.o * (t + 1) / heights - row;
-      AccumulateHeight::of[rows - 1](o.left + t * depth * kPackedRows, o.right + p * depth * kTileColumns,
-                                     depth, o.result + row * o.c + p * kTileColumns, o.c,
-                                     least(kTileColumns, o.c - p * kTileColumns), first == 0);
+      ahead.ask();
+      const int64_t row = rowOf(t), rows = rowOf(t + 1) - row;
+      AccumulateHeight::of[rows - 1](
+          o.left + (t - begin) * depth * kPackedRows, o.right + p * depth * kTileColumns, depth,
+          o.result + row * o.c + p * kTileColumns, o.c, least(kTileColumns, o.c - p * kTileColumns), !o.adds);
     }
   }
 }
