@@ -4,11 +4,12 @@
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { type OpName, opTable } from '../../lib/ops/index.ts';
 import { markdownTable } from '../support/results.ts';
-import { lastWords, root, runCommand } from './programs.ts';
+import { lastWords, loader, modulePath, root, runCommand, runNode } from './programs.ts';
 import { type Findings, HopelessError, type Report } from './report.ts';
-import { runAll, runTests, type TestJob, type TestResult } from './tests.ts';
+import { deviceVariables, runAll, runTests, type TestJob, type TestResult } from './tests.ts';
 
 /** What the phase takes. */
 export interface OpsOptions {
@@ -108,9 +109,26 @@ export async function examine(device: string, report: Report): Promise<Findings>
   };
 }
 
+/** Which devices the tests see. @throws HopelessError where it is not the one that they are to run on */
+async function seen(device: string): Promise<Findings> {
+  const module = pathToFileURL(resolve(root, modulePath('test/support/devices'))).href;
+  const script = `const { devices } = await import(${JSON.stringify(module)});
+    console.log(JSON.stringify(devices.map(({ name }) => name)));`;
+  const words = [...loader, '--input-type=module', '--eval', script];
+  const found = await runNode(words, 60, deviceVariables(device));
+  if (found.code !== 0) throw new HopelessError(`the tests cannot open ${device}: ${lastWords(found)}`);
+  const names = JSON.parse(found.stdout) as readonly string[];
+  const kind = device.split(':')[0];
+  if (!names.some((name) => name.split(':')[0] === kind)) {
+    throw new HopelessError(`the tests run on ${names.join(', ') || 'nothing'}, not on ${device}`);
+  }
+  return { summary: `tests run on ${names.join(', ')}`, markdown: '', data: { devices: names } };
+}
+
 /** Runs the phase. */
 export async function runOps({ device, ops }: OpsOptions, report: Report): Promise<void> {
   await report.part('doctor', 5, () => examine(device, report));
+  await report.part('device of the tests', 5, () => seen(device));
   const run = (jobs: readonly TestJob[]) =>
     runAll(
       jobs,

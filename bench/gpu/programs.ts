@@ -9,6 +9,9 @@ export const root = resolve(import.meta.dirname, '../..');
 
 const isSource = import.meta.filename.endsWith('.ts');
 
+/** Before a script, so that Node reads sources. */
+export const loader: readonly string[] = isSource ? ['--import', import.meta.resolve('tsx')] : [];
+
 /** The path of a module of this project, below the root: `test/ops/half.test`. */
 export const modulePath = (name: string): string => `${name}.${isSource ? 'ts' : 'js'}`;
 

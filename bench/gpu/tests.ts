@@ -42,6 +42,12 @@ function parseEvent(line: string): Event | undefined {
   }
 }
 
+/** The environment in which tests run on this device alone, and fail where it is not there. */
+export const deviceVariables = (device: string): Readonly<Record<string, string>> => ({
+  DEVICES: device,
+  REQUIRE_DEVICES: device.split(':')[0] as string,
+});
+
 /** Runs one job on a device for at most so many seconds. `say` hears of failures at once, `log` what is printed. */
 export async function runTests(
   { name, file, grep }: TestJob,
@@ -59,9 +65,8 @@ export async function runTests(
     ...[`${root}/node_modules/mocha/bin/mocha.js`, modulePath(file), '--reporter', 'json-stream'],
     ...(grep === undefined ? [] : ['--grep', grep]),
   ];
-  const kind = device.split(':')[0] as string;
   // Plans that are timed while others run say nothing about speed: they are not to be kept.
-  const env = { DEVICES: device, REQUIRE_DEVICES: kind, DEPTHWISE_PLAN_CACHE: 'off' };
+  const env = { ...deviceVariables(device), DEPTHWISE_PLAN_CACHE: 'off' };
   const found = await runNode(words, seconds, env, (line) => {
     const [event, data] = parseEvent(line) ?? [];
     if (event === 'pass') passed += 1;
