@@ -28,7 +28,7 @@ export class Graph {
     for (const value of draft.inputs.slice(draft.stillFrom ?? draft.inputs.length)) this.#still.add(value);
     for (const { value, of } of draft.parts ?? []) if (this.#still.has(of)) this.#still.add(value);
     // What has no operands is a constant, where there is anything that holds still.
-    const constants = draft.stillFrom !== undefined;
+    const constants = draft.stillFrom !== undefined && draft.stillFrom < draft.inputs.length;
     for (const instruction of draft.instructions) {
       const { inputs } = instruction;
       if ((constants || inputs.length > 0) && inputs.every((value) => this.#still.has(value))) {
