@@ -49,6 +49,8 @@ export interface Op<A = unknown, I extends string = string, O extends string = s
   readonly outputs: readonly O[];
   /** The output is the same bytes as the first input, under another shape. */
   readonly view?: boolean;
+  /** Bound by memory: making the output again costs little next to keeping it. */
+  readonly cheap?: boolean;
   /** Output i may take the memory of input `inPlace[i]`, if that input is not used again. */
   readonly inPlace?: readonly (I | undefined)[];
   /**

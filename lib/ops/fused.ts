@@ -64,6 +64,7 @@ export const depthwiseAffineOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseAffine',
   inputs: ['x', 'scale', 'shift', 'w'],
   outputs: ['y'],
+  cheap: true,
   infer: (inputs, a) => {
     const [x, scale, shift, w] = inputs as [Aval, Aval, Aval, Aval];
     depthwiseAffineRule([x, scale, shift], a);
@@ -78,6 +79,7 @@ export const depthwiseReluOp = defineOp<DepthwiseAttributes>()({
   name: 'depthwiseRelu',
   inputs: ['x', 'w'],
   outputs: ['y'],
+  cheap: true,
   infer: ([x, w], a) => [depthwiseConvolved('depthwiseRelu', x as Aval, w as Aval, a)],
   encode: encodeDepthwise,
   vjp: none,

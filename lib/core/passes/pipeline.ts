@@ -1,10 +1,11 @@
-// All passes in their order: dead code, common subexpressions, foldings and fusions, dead code. What rewrites a traced
-// function before it is split (hoist.ts) and its memory is planned.
+// All passes in their order: dead code, common subexpressions, foldings and fusions, dead code, recomputation. What rewrites a
+// traced function before it is split (hoist.ts) and its memory is planned.
 
 import { ArgumentError } from '../errors.ts';
 import { mergeCommonSubexpressions } from './commonSubexpressions.ts';
 import { removeDeadCode } from './deadCode.ts';
 import type { Draft } from './graph.ts';
+import { recompute } from './recompute.ts';
 import { type PackedBytes, type Rewriting, type Rule, rewrite, type Supports } from './rewrite.ts';
 
 /** Which passes run: every one, none, or all but those named (see {@link passNames}). */
@@ -12,6 +13,8 @@ export type PassSelection = 'all' | 'none' | { readonly without: readonly string
 
 const deadCode = 'dead code';
 const commonSubexpressions = 'common subexpressions';
+
+const recomputation = 'recomputation';
 
 /** What depends only on inputs that hold still is computed once; compile does it with hoist.ts. */
 export const hoisting = 'hoisting';
@@ -31,6 +34,7 @@ export const passNames = (): string[] => [
   deadCode,
   commonSubexpressions,
   ...fusions.map(({ name }) => name),
+  recomputation,
   hoisting,
   inPlaceReuse,
 ];
@@ -56,7 +60,7 @@ export function disabledPasses(selection: PassSelection): ReadonlySet<string> {
  * Rewrites a program. Inputs and outputs keep their positions; values get new numbers.
  * @param supports asked before each fused instruction
  * @param options disabled: names of passes and rules to leave out; packedBytes: asked before filters are packed
- * @returns the program, and what was done to it: instructions gone for the first two passes, matches for rules
+ * @returns the program, and what was done to it: instructions gone for the first two passes, matches for rules, values made twice
  */
 export function optimize(
   draft: Draft,
@@ -84,5 +88,11 @@ export function optimize(
   done.push(...fused.done);
   current = fused.draft;
   shrink(deadCode, removeDeadCode);
+  if (!disabled.has(recomputation)) {
+    const next = recompute(current);
+    const times = next.instructions.length - current.instructions.length;
+    if (times > 0) done.push({ rule: recomputation, times });
+    current = next;
+  }
   return { draft: current, done };
 }
