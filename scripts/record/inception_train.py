@@ -5,13 +5,13 @@ photographs.py.
 
 The network is less well conditioned than Xception: at 96 pixels its last two modules see one element of each
 image. One case of gradients, since rounding moves those of any two photographs too; and RMSprop with a rate at
-which Keras in float32 stays with Keras in float64 for ten steps."""
+which Keras in float32 is within 3e-3 of Keras in float64 for ten steps (SGD of 1e-4 parts by 20 to 30 %)."""
 
 from inception import FOLDER, build_inception, recorded_weights, statistics_names
 from xception_train import GRADIENT_CASES, OPTIMIZERS, Network, record
 
 BATCH_ONLY = [case for case in GRADIENT_CASES if case['name'] == 'batch']
-GENTLE = [{**case, 'lr': 1e-7} if case['rule'] == 'rmsprop' else case for case in OPTIMIZERS]
+GENTLE = [{**case, 'lr': 1e-7} for case in OPTIMIZERS if case['rule'] == 'rmsprop']
 
 if __name__ == '__main__':
     record(Network(

@@ -15,25 +15,38 @@ import { Trainer } from '../../lib/train/index.ts';
 import { networkDevices } from '../support/devices.ts';
 import {
   photographs,
-  recordedXception,
+  type RecordedName,
+  recordedWeights,
   relativeError,
   type TrainingRun,
   trainingFixture,
 } from '../support/fixtures.ts';
 import { modes } from '../support/modes.ts';
 
-function network(backend: Backend) {
-  const model = createClassifier('xception', { classes: 10, dropout: 0, size: 96 });
-  model.loadWeights(recordedXception({ gain: 1 }));
+/**
+ * What is compared. `firstLoss`, `losses`: relative. `gradient`: norm-wise relative distance from Keras of any parameter,
+ * by case, and the median over the parameters. Inception V3 is less well conditioned: Keras in float32 is 2.4e-5 from itself in
+ * float64 in the first loss, 3e-3 within ten steps, and 1.9e-2 (median) in gradients.
+ */
+const networks = [
+  { arch: 'xception', firstLoss: 1e-6, losses: 2e-3, gradient: { pair: 2e-3, batch: 2e-2 }, median: 1e-3 },
+  { arch: 'inception_v3', firstLoss: 1e-4, losses: 1e-2, gradient: { pair: 0.1, batch: 0.1 }, median: 3e-2 },
+] as const;
+
+function network(arch: RecordedName, backend: Backend) {
+  const model = createClassifier(arch, { classes: 10, dropout: 0, size: 96 });
+  model.loadWeights(recordedWeights(arch, { gain: 1 }));
   return model.to(backend);
 }
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-for (const backend of networkDevices) {
-  describe(`training parity with Keras on ${backend.name}`, function () {
+const compared = networkDevices.flatMap((backend) => networks.map((bars) => ({ backend, ...bars })));
+
+for (const { backend, arch, ...bars } of compared) {
+  describe(`training parity with Keras: ${arch} on ${backend.name}`, function () {
     this.timeout(600_000);
-    const fixture = trainingFixture();
+    const fixture = trainingFixture(arch);
     const { images, labels } = photographs();
     const optimizer = (run: TrainingRun) =>
       run.rule === 'sgd'
@@ -43,7 +56,7 @@ for (const backend of networkDevices) {
     for (const mode of modes) {
       for (const run of fixture.runs) {
         it(`gives Keras' ten losses, ${mode}: ${run.rule}, lr ${run.lr}, momentum ${run.momentum}`, async () => {
-          const model = network(backend);
+          const model = network(arch, backend);
           const losses: number[] = [];
           const trainer = new Trainer(model, {
             device: backend.name,
@@ -60,9 +73,9 @@ for (const backend of networkDevices) {
           });
           model.dispose();
           expect(losses.length).to.equal(10);
-          expect(Math.abs(losses[0]! / run.losses[0]! - 1), 'the first loss').to.be.at.most(1e-6);
+          expect(Math.abs(losses[0]! / run.losses[0]! - 1), 'the first loss').to.be.at.most(bars.firstLoss);
           losses.forEach((loss, i) => {
-            expect(Math.abs(loss / run.losses[i]! - 1), `loss ${i + 1}`).to.be.at.most(2e-3);
+            expect(Math.abs(loss / run.losses[i]! - 1), `loss ${i + 1}`).to.be.at.most(bars.losses);
           });
         });
       }
@@ -72,7 +85,7 @@ for (const backend of networkDevices) {
       const { name: caseName, pixels, labels: classes } = recorded;
       for (const mode of modes) {
         it(`gives Keras' gradients of every parameter, ${mode}, ${caseName} of ${classes.length}`, async () => {
-          const model = network(backend);
+          const model = network(arch, backend);
           const parameters = model.network.trainableParameters();
           const context = new ForwardContext({ training: true });
           const { value, grads } = scope(() => {
@@ -85,7 +98,7 @@ for (const backend of networkDevices) {
             using compiled = compile(eager);
             return compiled(x, y);
           });
-          expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(1e-6);
+          expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(bars.firstLoss);
           value.dispose();
 
           const toKeras: number[] = [];
@@ -99,10 +112,10 @@ for (const backend of networkDevices) {
             toKeras.push(errors.toKeras);
             ours.push(errors.toFloat64);
             theirs.push(errors.kerasToFloat64Ulp);
-            expect(errors.toKeras, name).to.be.at.most(caseName === 'pair' ? 2e-3 : 2e-2);
+            expect(errors.toKeras, name).to.be.at.most(bars.gradient[caseName]);
           }
           expect(toKeras.length).to.equal(recorded.parameters.size);
-          expect(median(toKeras), 'median distance from Keras').to.be.at.most(1e-3);
+          expect(median(toKeras), 'median distance from Keras').to.be.at.most(bars.median);
           // No further from a float64 computation than twice Keras' own float32 is.
           expect(Math.max(...ours)).to.be.at.most(2 * Math.max(...theirs));
           expect(median(ours)).to.be.at.most(2 * median(theirs));

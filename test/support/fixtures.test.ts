@@ -1,63 +1,67 @@
 // The fixtures' loaders: what is recorded can tell right from wrong before any test leans on it.
 import { expect } from 'chai';
 import { describe, it } from 'mocha';
-import {
-  forwardFixture,
-  photographs,
-  recordedXception,
-  trainingFixture,
-  updatesFixture,
-} from './fixtures.ts';
+import { forwardFixture, photographs, recordedWeights, trainingFixture, updatesFixture } from './fixtures.ts';
 import { generate } from './generator.ts';
 
+/** What the tests of each network hold, and how far mistakes are beyond that. */
+const networks = [
+  { network: 'xception', smallest: 71, bar: 5e-5, times: 10, gradients: ['batch', 'pair'] },
+  { network: 'inception_v3', smallest: 75, bar: 3e-4, times: 3, gradients: ['batch'] },
+] as const;
+
+for (const { network, smallest, bar, times, gradients } of networks) {
+  describe(`support: fixtures of ${network}`, () => {
+    it('forward: outputs tell images apart, and every mistake exceeds the tolerances several times', () => {
+      const cases = forwardFixture(network);
+      expect(cases.map(({ size }) => size)).to.deep.equal([299, 150, 96, smallest]);
+      for (const { size, spread, logits, probabilities, mistakes, float32Error, images } of cases) {
+        expect(logits.length).to.equal(80);
+        expect(spread).to.be.greaterThan(0.05);
+        expect(float32Error.probability).to.be.lessThan(bar);
+        for (const { probability, logit } of Object.values(mistakes)) {
+          expect(probability).to.be.greaterThan(times * bar);
+          expect(logit).to.be.greaterThan(1e-3);
+        }
+        for (let image = 0; image < 8; image++) {
+          const row = logits.subarray(10 * image, 10 * image + 10);
+          const exponentials = Array.from(row, (v) => Math.exp(v - Math.max(...row)));
+          const sum = exponentials.reduce((s, v) => s + v, 0);
+          exponentials.forEach((v, i) => {
+            expect(probabilities[10 * image + i]).to.be.closeTo(v / sum, 1e-6);
+          });
+        }
+        if (size === smallest) expect(images().length).to.equal(8 * size * size * 3);
+      }
+    });
+
+    it('training: photographs, losses, gradients and statistics fit together', () => {
+      const { images, labels } = photographs();
+      expect(images.shape).to.deep.equal([40, 96, 96, 3]);
+      expect([...labels.data].sort()).to.deep.equal(Array.from({ length: 40 }, (_, i) => Math.floor(i / 4)));
+      const fixture = trainingFixture(network);
+      const [batch] = fixture.gradients;
+      expect(fixture.gradients.map(({ name }) => name)).to.deep.equal(gradients);
+      expect(batch!.pixels.data).to.deep.equal(images.data.subarray(0, batch!.pixels.data.length));
+      for (const run of fixture.runs) {
+        expect(run.losses).to.have.length(fixture.steps);
+        expect(run.losses[0]! / batch!.loss).to.be.closeTo(1, 1e-6);
+      }
+      const weights = recordedWeights(network, { gain: 1 });
+      for (const { parameters } of fixture.gradients) {
+        const trainable = [...weights.keys()].filter((name) => !name.includes('.running_'));
+        expect([...parameters.keys()].sort()).to.deep.equal(trainable.sort());
+        for (const [name, shape] of parameters) expect(shape).to.deep.equal(weights.get(name)!.shape);
+      }
+      for (const [name, before] of fixture.statisticsBefore) {
+        expect(before).to.deep.equal(weights.get(name)!.data);
+        expect(fixture.statisticsAfter.get(name)).not.to.deep.equal(before);
+      }
+    });
+  });
+}
+
 describe('support: fixtures', () => {
-  it('forward: outputs tell images apart, and every mistake exceeds the tolerances ten times', () => {
-    const cases = forwardFixture();
-    expect(cases.map(({ size }) => size)).to.deep.equal([299, 150, 96, 71]);
-    for (const { size, spread, logits, probabilities, mistakes, float32Error, images } of cases) {
-      expect(logits.length).to.equal(80);
-      expect(spread).to.be.greaterThan(0.05);
-      expect(float32Error.probability).to.be.lessThan(5e-5);
-      for (const { probability, logit } of Object.values(mistakes)) {
-        expect(probability).to.be.greaterThan(5e-4);
-        expect(logit).to.be.greaterThan(1e-3);
-      }
-      for (let image = 0; image < 8; image++) {
-        const row = logits.subarray(10 * image, 10 * image + 10);
-        const exponentials = Array.from(row, (v) => Math.exp(v - Math.max(...row)));
-        const sum = exponentials.reduce((s, v) => s + v, 0);
-        exponentials.forEach((v, i) => {
-          expect(probabilities[10 * image + i]).to.be.closeTo(v / sum, 1e-6);
-        });
-      }
-      if (size === 71) expect(images().length).to.equal(8 * 71 * 71 * 3);
-    }
-  });
-
-  it('training: photographs, losses, gradients and statistics fit together', () => {
-    const { images, labels } = photographs();
-    expect(images.shape).to.deep.equal([40, 96, 96, 3]);
-    expect([...labels.data].sort()).to.deep.equal(Array.from({ length: 40 }, (_, i) => Math.floor(i / 4)));
-    const fixture = trainingFixture();
-    const [batch] = fixture.gradients;
-    expect(fixture.gradients.map(({ name }) => name)).to.deep.equal(['batch', 'pair']);
-    expect(batch!.pixels.data).to.deep.equal(images.data.subarray(0, batch!.pixels.data.length));
-    for (const run of fixture.runs) {
-      expect(run.losses).to.have.length(fixture.steps);
-      expect(run.losses[0]! / batch!.loss).to.be.closeTo(1, 1e-6);
-    }
-    const weights = recordedXception({ gain: 1 });
-    for (const { parameters } of fixture.gradients) {
-      const trainable = [...weights.keys()].filter((name) => !name.includes('.running_'));
-      expect([...parameters.keys()].sort()).to.deep.equal(trainable.sort());
-      for (const [name, shape] of parameters) expect(shape).to.deep.equal(weights.get(name)!.shape);
-    }
-    for (const [name, before] of fixture.statisticsBefore) {
-      expect(before).to.deep.equal(weights.get(name)!.data);
-      expect(fixture.statisticsAfter.get(name)).not.to.deep.equal(before);
-    }
-  });
-
   it('training: a gradient of another origin is far from the recorded ones', () => {
     const [batch] = trainingFixture().gradients;
     for (const name of [

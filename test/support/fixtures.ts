@@ -1,13 +1,14 @@
 // Typed loaders of test/fixtures: what Keras and PyTorch answered, recorded by scripts/record (see its
 // README.md).
 import { readFileSync } from 'node:fs';
+import { architecture } from '../../lib/models/registry.ts';
 import {
   type Generated,
   generate,
+  networkWeights,
   sketch,
   smoothImages,
   xceptionShapes,
-  xceptionWeights,
 } from './generator.ts';
 
 const ROOT = new URL('../fixtures/', import.meta.url);
@@ -54,36 +55,65 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
   return Math.sqrt(difference / norm);
 }
 
-// ---- the network of the fixtures ----
+// ---- the networks of the fixtures ----
 
-function statisticsNames(): string[] {
-  return [...xceptionShapes(10).keys()].filter((name) => /\.running_(mean|var)$/.test(name));
+/** A network that was recorded, with ten classes: its weights by name and shape, and where its fixtures are. */
+interface RecordedNetwork {
+  readonly shapes: () => ReadonlyMap<string, readonly number[]>;
+  readonly folder: string;
+  readonly trainingFolder: string;
 }
 
+const networks = {
+  xception: { shapes: () => xceptionShapes(10), folder: 'xception', trainingFolder: 'training' },
+  inception_v3: {
+    // The recording made its own table and held it against Keras: with other shapes the values would differ.
+    shapes: () => {
+      const network = architecture('inception_v3').build({ classes: 10 });
+      return new Map([...network.state()].map(([name, { shape }]) => [name, shape]));
+    },
+    folder: 'inception',
+    trainingFolder: 'inception',
+  },
+} as const satisfies Record<string, RecordedNetwork>;
+
+/** Networks with fixtures. */
+export type RecordedName = keyof typeof networks;
+
 /** Splits one flat array of running statistics, as the fixtures keep them, by name. */
-function splitStatistics(flat: Float32Array): Map<string, Float32Array> {
-  const shapes = xceptionShapes(10);
+function splitStatistics(network: RecordedName, flat: Float32Array): Map<string, Float32Array> {
   const split = new Map<string, Float32Array>();
   let at = 0;
-  for (const name of statisticsNames()) {
-    const length = shapes.get(name)![0]!;
+  for (const [name, [length = 0]] of networks[network].shapes()) {
+    if (!/\.running_(mean|var)$/.test(name)) continue;
     split.set(name, flat.subarray(at, at + length));
     at += length;
   }
   return split;
 }
 
+const statisticsOf = (network: RecordedName): Map<string, Float32Array> => {
+  const { folder } = networks[network];
+  return splitStatistics(network, readNpy(`${folder}/statistics.npy`, '<f4', Float32Array).data);
+};
+
 /**
- * The fixtures' Xception, 10 classes: generated weights with running statistics that were taken from a
+ * The fixtures' network, 10 classes: generated weights with running statistics that were taken from a
  * training-mode pass over the smooth images and perturbed. `gain` multiplies the classifier's kernel: 40 in
  * the forward fixture, 1 in the training fixture.
  */
-export function recordedXception({ gain }: { readonly gain: number }): Map<string, Generated> {
-  const weights = xceptionWeights({ gain });
-  const statistics = splitStatistics(readNpy('xception/statistics.npy', '<f4', Float32Array).data);
-  for (const [name, data] of statistics) weights.set(name, { shape: [data.length], data });
+export function recordedWeights(
+  network: RecordedName,
+  { gain }: { readonly gain: number },
+): Map<string, Generated> {
+  const weights = networkWeights(networks[network].shapes(), { gain });
+  for (const [name, data] of statisticsOf(network)) weights.set(name, { shape: [data.length], data });
   return weights;
 }
+
+/** {@link recordedWeights} of Xception. */
+export const recordedXception = (options: { readonly gain: number }): Map<string, Generated> =>
+  recordedWeights('xception', options);
 
 // ---- forward ----
 
@@ -93,13 +123,20 @@ export interface Change {
   readonly logit: number;
 }
 
-/** Mistakes a forward test must be able to see; what each changes in Keras was recorded. */
-export type Mistake = 'swapped_channels' | 'flipped_depthwise' | 'epsilon_1e-5';
+/** Mistakes a forward test must be able to see; what each changes in Keras was recorded, of those that a network can have. */
+export type Mistake =
+  | 'swapped_channels'
+  | 'flipped_depthwise'
+  | 'flipped_kernels'
+  | 'counted_padding'
+  | 'epsilon_1e-5';
 
 /** Keras' outputs for smooth images of one size. */
 export interface ForwardCase {
   /** Pixels. */
   readonly size: number;
+  /** The network: Inception V3 has running statistics of its own for each size. Made on each call. */
+  weights(): Map<string, Generated>;
   /** float32 [8, size, size, 3], made on each call. */
   images(): Float32Array;
   /** float32 [8, 10] of one batch of 8. */
@@ -112,11 +149,11 @@ export interface ForwardCase {
   readonly spread: number;
   /** Keras in float32 against Keras in float64. */
   readonly float32Error: Change;
-  readonly mistakes: Readonly<Record<Mistake, Change>>;
+  readonly mistakes: Readonly<Partial<Record<Mistake, Change>>>;
 }
 
-/** Forward parity: the network is `recordedXception({ gain: 40 })`. Sizes 299, 150, 96 and 71. */
-export function forwardFixture(): readonly ForwardCase[] {
+/** Forward parity: Keras' outputs at sizes 299, 150, 96 and the smallest. */
+export function forwardFixture(network: RecordedName = 'xception'): readonly ForwardCase[] {
   interface Recorded {
     size: number;
     spread: number;
@@ -124,11 +161,27 @@ export function forwardFixture(): readonly ForwardCase[] {
     logits: number[][];
     probabilities: number[][];
     single: { logits: number[]; probabilities: number[] };
-    mistakes: Record<Mistake, Change>;
+    mistakes: Partial<Record<Mistake, Change>>;
   }
-  const file = readJson<{ images: number; seed: number; sizes: Recorded[] }>('xception/forward.json');
-  return file.sizes.map((r) => ({
+  const file = readJson<{ images: number; seed: number; gain: number; sizes: Recorded[] }>(
+    `${networks[network].folder}/forward.json`,
+  );
+  const own =
+    network === 'inception_v3' ? readNpy('inception/forward_statistics.npy', '<f4', Float32Array) : undefined;
+  let made: Map<string, Generated> | undefined;
+  const weightsOf = (i: number) => {
+    made ??= recordedWeights(network, { gain: file.gain });
+    const weights = new Map(made);
+    const length = own?.shape[1] ?? 0;
+    const rows = own?.data.subarray(i * length, (i + 1) * length);
+    if (rows === undefined) return weights;
+    for (const [name, data] of splitStatistics(network, rows))
+      weights.set(name, { shape: [data.length], data });
+    return weights;
+  };
+  return file.sizes.map((r, i) => ({
     size: r.size,
+    weights: () => weightsOf(i),
     images: () => smoothImages(file.images, r.size, file.seed),
     logits: float32(r.logits),
     probabilities: float32(r.probabilities),
@@ -189,7 +242,7 @@ export interface TrainingRun {
 }
 
 /**
- * The gradients of one batch: the network is `recordedXception({ gain: 1 })` in training mode, without
+ * The gradients of one batch: the network is `recordedWeights(network, { gain: 1 })` in training mode, without
  * dropout.
  */
 export interface GradientCase {
@@ -217,7 +270,7 @@ export interface GradientCase {
 }
 
 /**
- * Training parity: the network is `recordedXception({ gain: 1 })`, without dropout; the data are
+ * Training parity: the network is `recordedWeights(network, { gain: 1 })`, without dropout; the data are
  * photographs() in order, 8 a batch, starting over after the fifth, as x / 127.5 - 1; the loss is the mean
  * softmax cross-entropy.
  */
@@ -252,28 +305,32 @@ interface RecordedGradients {
   }[];
 }
 
-export function trainingFixture(): TrainingFixture {
+export function trainingFixture(network: RecordedName = 'xception'): TrainingFixture {
+  const folder = networks[network].trainingFolder;
   const file = readJson<{
     batch: number;
     steps: number;
     buckets: number;
     runs: TrainingRun[];
     gradients: RecordedGradients[];
-  }>('training/training.json');
+  }>(`${folder}/training.json`);
   return {
     batch: file.batch,
     steps: file.steps,
     runs: file.runs,
-    gradients: file.gradients.map((recorded) => gradientCase(recorded, file.buckets)),
-    statisticsBefore: splitStatistics(readNpy('xception/statistics.npy', '<f4', Float32Array).data),
-    statisticsAfter: splitStatistics(readNpy('training/statistics_after.npy', '<f4', Float32Array).data),
+    gradients: file.gradients.map((recorded) => gradientCase(folder, recorded, file.buckets)),
+    statisticsBefore: statisticsOf(network),
+    statisticsAfter: splitStatistics(
+      network,
+      readNpy(`${folder}/statistics_after.npy`, '<f4', Float32Array).data,
+    ),
   };
 }
 
-function gradientCase(recorded: RecordedGradients, buckets: number): GradientCase {
+function gradientCase(folder: string, recorded: RecordedGradients, buckets: number): GradientCase {
   const { name: caseName, first, count, size } = recorded;
-  const keras = readNpy(`training/gradients_${caseName}_float32.npy`, '<f4', Float32Array).data;
-  const exact = readNpy(`training/gradients_${caseName}_float64.npy`, '<f4', Float32Array).data;
+  const keras = readNpy(`${folder}/gradients_${caseName}_float32.npy`, '<f4', Float32Array).data;
+  const exact = readNpy(`${folder}/gradients_${caseName}_float64.npy`, '<f4', Float32Array).data;
   const entries = new Map(recorded.parameters.map((entry) => [entry.name, entry]));
   const { images, labels } = photographs();
   const pixels = crop(images, first, count, size);
