@@ -11,22 +11,20 @@ import { DeviceError, UnsupportedError } from '../../lib/index.ts';
 import { reasonAgainstPlans } from '../support/cudnn.ts';
 import {
   allCases,
+  batches,
   dtypes,
+  isConvolution,
+  isFused,
   isRepresentative,
-  otherCases,
   planCase,
   type SweepCase,
   type SweepRow,
 } from '../support/cudnnSweep.ts';
-import { type FusedOutcomes, outcomeOf } from '../support/cudnnTable.ts';
+import { type FusedOutcomes, outcomeOf, titleOf } from '../support/cudnnTable.ts';
 import { skip } from '../support/skip.ts';
 
 const devices = Object.keys(describedDevices) as DescribedDevice[];
 const fixture = new URL('../fixtures/cudnnFusions.json', import.meta.url);
-
-const isConvolution = ({ problem }: SweepCase): boolean => problem.kind === 'convolution';
-const isFused = ({ problem }: SweepCase): boolean =>
-  problem.kind === 'convolution' && problem.fusion !== 'none';
 
 async function planAll(
   cases: readonly SweepCase[],
@@ -38,8 +36,8 @@ async function planAll(
   return rows;
 }
 
-const show = ({ device, dtype, family, layer, reason }: SweepRow): string =>
-  `${device} ${dtype} ${family} ${layer}: ${reason}`;
+const show = (row: SweepRow): string =>
+  `${row.device} ${row.dtype} ${row.family} ${titleOf(row)}: ${row.reason}`;
 
 describe('cudnn: plans without a GPU', function () {
   this.timeout(300_000);
@@ -49,27 +47,44 @@ describe('cudnn: plans without a GPU', function () {
     if (reason !== undefined) skip(this, reason);
   });
 
+  /** sm_75 has no bf16. */
+  const typesOf = (device: DescribedDevice) => dtypes.filter((dtype) => device !== 't4' || dtype !== 'bf16');
+  /** Depthwise engines are compiled: one layer stands for all. */
+  const builds = ({ batch, depthwise, layer }: SweepCase) =>
+    batch > 1 && (!depthwise || layer === 'depthwise 3x3 728 @19');
+
   for (const device of devices) {
     it(`has a plan for every unfused convolution of both networks on ${device}`, async () => {
-      const cases = dtypes.flatMap((dtype) => allCases(dtype).filter((c) => isConvolution(c) && !isFused(c)));
-      // Depthwise engines are compiled: one layer stands for all. Dense ones are built on the newest and the oldest.
-      const thorough = device === 'h200' || device === 't4';
-      const builds = ({ depthwise, layer }: SweepCase) =>
-        thorough && (!depthwise || layer === 'depthwise 3x3 728 @19');
+      const types = typesOf(device);
+      const cases = batches.flatMap((batch) =>
+        types.flatMap((dtype) => allCases(dtype, batch).filter((c) => isConvolution(c) && !isFused(c))),
+      );
       const rows = await planAll(cases, device, builds);
+      expect(rows.filter(({ reason }) => reason !== undefined).map(show)).to.deep.equal([]);
+      expect(rows).to.have.lengthOf(2 * 213 * types.length);
+    });
+
+    it(`has an engine for normalization and pooling on ${device}`, async () => {
+      const cases = typesOf(device).flatMap((dtype) => allCases(dtype).filter((c) => !isConvolution(c)));
+      const rows = await planAll(cases, device, () => false);
       const without = rows.filter(({ reason }) => reason !== undefined);
-      // sm_75 has no bf16: where engines are proposed all the same they convert, and that is theirs to know.
-      expect(without.map(show)).to.deep.equal([]);
-      expect(rows).to.have.length.greaterThan(600);
+      // sm_75 normalizes in inference only.
+      const expected = device === 't4' ? rows.filter(({ family }) => /training|n backward/.test(family)) : [];
+      expect(without.map(show)).to.deep.equal(expected.map(show));
+      expect(rows).to.have.lengthOf(210 * typesOf(device).length);
     });
   }
 
+  it('has no depthwise convolution in bf16 on sm_75, and says so', async () => {
+    const cases = allCases('bf16').filter((c) => c.depthwise && !isFused(c) && c.family !== 'weightGrad');
+    const rows = await planAll(cases, 't4', () => false);
+    expect(new Set(rows.map(({ reason }) => reason))).to.deep.equal(new Set(['no engine for this graph']));
+  });
+
   it('has a plan for normalization and pooling', async () => {
-    for (const dtype of dtypes) {
-      const cases = otherCases(dtype);
-      const rows = await planAll(cases, 'h200', ({ layer }) => layer === '728 @19' || layer === '728 @37');
-      expect(rows.filter(({ reason }) => reason !== undefined).map(show)).to.deep.equal([]);
-    }
+    const cases = allCases('bf16').filter((c) => !isConvolution(c) && isRepresentative(c));
+    const rows = await planAll(cases, 'h200', () => true);
+    expect(rows.filter(({ reason }) => reason !== undefined).map(show)).to.deep.equal([]);
   });
 
   it('fuses what was recorded', async function () {
@@ -78,22 +93,32 @@ describe('cudnn: plans without a GPU', function () {
     const { version } = cudnnLibrary();
     if (version !== recorded.cudnn) skip(this, `recorded with cuDNN ${recorded.cudnn}, here is ${version}`);
     const wrong: string[] = [];
+    let compared = 0;
     for (const device of devices) {
       for (const dtype of dtypes) {
-        const cases = allCases(dtype).filter(
-          (candidate) => isFused(candidate) && isRepresentative(candidate),
+        const cases = batches.flatMap((batch) =>
+          allCases(dtype, batch).filter(
+            (candidate) =>
+              isFused(candidate) && recorded.fused[candidate.family]?.[titleOf(candidate)] !== undefined,
+          ),
         );
-        const builds = ({ layer }: SweepCase) =>
-          device === 'h200' && dtype === 'bf16' && layer === 'conv 1x1 728-728 @19';
-        for (const row of await planAll(cases, device, builds)) {
-          const expected = recorded.fused[row.family]?.[row.layer]?.[device]?.[dtype];
+        const expectedOf = (graph: SweepCase | SweepRow) =>
+          recorded.fused[graph.family]?.[titleOf(graph)]?.[device]?.[dtype];
+        // A few seconds of compilation: a product's plans, in one type, on two devices.
+        const compiles = (candidate: SweepCase) =>
+          candidate.layer === 'conv 1x1 728-728 @19' && expectedOf(candidate) === 'built';
+        const build = dtype === 'bf16' && ['a100', 'h200'].includes(device) ? compiles : () => false;
+        for (const row of await planAll(cases, device, build)) {
+          const expected = expectedOf(row);
           const got = outcomeOf(row);
           const agrees = row.tried ? got === expected : (got === undefined) === (expected === undefined);
+          compared += 1;
           if (!agrees) wrong.push(`${show(row)}: expected ${expected}, got ${got}`);
         }
       }
     }
     expect(wrong).to.deep.equal([]);
+    expect(compared, 'ten fused graphs of three layers').to.be.at.least(30 * dtypes.length * devices.length);
   });
 
   it('compares the plans of one depthwise layer, as the example does', async () => {

@@ -1,8 +1,11 @@
 // Every graph that the CUDA backend can build for Xception and Inception V3, as problems for cuDNN; shared by the test of
 // what cuDNN plans on described devices and by scripts/plan-all.ts, which plans all of it.
 
-import type { Shape } from '../../lib/core/aval.ts';
+import { type Shape, sizeOf } from '../../lib/core/aval.ts';
+import { compile } from '../../lib/core/compile.ts';
 import type { Program } from '../../lib/core/program.ts';
+import { scope } from '../../lib/core/scope.ts';
+import { type Tensor, tensor } from '../../lib/core/tensor.ts';
 import type {
   ConvolutionProblem,
   Fusion,
@@ -12,13 +15,18 @@ import type {
   Problem,
 } from '../../lib/cudnn/index.ts';
 import { type DescribedDevice, plans } from '../../lib/cudnn/index.ts';
+import { inceptionV3Network } from '../../lib/models/inceptionV3.ts';
+import { xceptionNetwork } from '../../lib/models/xception.ts';
+import { ForwardContext, type Module } from '../../lib/nn/module.ts';
 import type { ConvAttributes } from '../../lib/ops/conv2d.ts';
-import type { PoolAttributes } from '../../lib/ops/pool.ts';
+import type { AvgPoolAttributes, PoolAttributes } from '../../lib/ops/pool.ts';
 import type { Pair } from '../../lib/ops/window.ts';
 import { planningBackend } from './planning.ts';
-import { xceptionStep } from './xceptionStep.ts';
 
-export const batch = 256;
+/** Images of a training step, and of an answer to a single request. */
+export const batches = [256, 1] as const;
+export type Batch = (typeof batches)[number];
+const trainingBatch: Batch = 256;
 export const dtypes: readonly PlanDType[] = ['bf16', 'f16', 'f32'];
 
 /** A convolution of a network. */
@@ -39,123 +47,98 @@ const margins = ([top, bottom, left, right]: readonly [number, number, number, n
   right,
 });
 
+/** `3x3/2` */
+const showWindow = ([rows, columns]: Pair, [stride]: Pair): string =>
+  `${rows}x${columns}${stride > 1 ? `/${stride}` : ''}`;
+
 /** `conv 3x3/2 32-64 @149` */
 function nameOf(x: Shape, w: Shape, stride: Pair): string {
   const [o, kernelH, kernelW, depth] = w as readonly [number, number, number, number];
   const c = x[3] as number;
   const kind = depth === 1 && c > 1 ? 'depthwise' : 'conv';
   const channels = kind === 'depthwise' ? `${c}` : `${c}-${o}`;
-  return `${kind} ${kernelH}x${kernelW}${stride[0] > 1 ? `/${stride[0]}` : ''} ${channels} @${x[1]}`;
+  return `${kind} ${showWindow([kernelH, kernelW], stride)} ${channels} @${x[1]}`;
 }
 
 function distinct<T>(values: readonly T[]): T[] {
   return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];
 }
 
-/** Xception's training step as it was traced, op by op. */
-function xceptionProgram(): Program {
-  const { step, inputs, dispose } = xceptionStep(planningBackend(), batch, 299, { passes: 'none' });
+/** A network's forward pass in training, op by op. */
+function forwardOf(model: Module): Program {
+  const backend = planningBackend();
+  for (const parameter of model.state().values()) parameter.give(new Float32Array(sizeOf(parameter.shape)));
+  model.to(backend);
   try {
-    return step.program(...inputs);
+    return scope(() => {
+      const shape = [trainingBatch, 299, 299, 3];
+      const images = tensor(new Float32Array(sizeOf(shape)), shape, { backend });
+      const counter = tensor(new Int32Array(2), [2], { backend });
+      using forward = compile(
+        (x: Tensor, seed: Tensor) => {
+          const context = new ForwardContext({ training: true, counter: seed });
+          const logits = model.forward(x, context);
+          return [logits, ...context.auxiliary.map((side) => side.logits)];
+        },
+        { passes: 'none' },
+      );
+      return forward.program(images, counter);
+    });
   } finally {
-    dispose();
+    model.dispose();
   }
 }
 
-let traced: Program | undefined;
-const xception = (): Program => {
-  traced ??= xceptionProgram();
-  return traced;
-};
+const bothNetworks = (): readonly Program[] => [networks().xception, networks().inception];
 
-const shapesOf = ({ values }: Program, ids: readonly number[]): Shape[] =>
-  ids.map((id) => values[id]?.shape ?? []);
+let traced: { readonly xception: Program; readonly inception: Program } | undefined;
+
+function networks() {
+  traced ??= {
+    xception: forwardOf(xceptionNetwork({ classes: 1000 })),
+    inception: forwardOf(inceptionV3Network({ classes: 1000, auxiliary: true })),
+  };
+  return traced;
+}
+
+type Make<T> = (shapes: readonly Shape[], attributes: unknown) => T;
+
+/** What is made of a network's instructions of one op, each once: of the shapes of their operands and their attributes. */
+function collect<T>(op: string, programs: readonly Program[], make: Make<T>): T[] {
+  return distinct(
+    programs.flatMap(({ instructions, values }) =>
+      instructions
+        .filter((instruction) => instruction.op.name === op)
+        .map(({ inputs, attributes }) => {
+          const shapes = inputs.map((id) => values[id]?.shape ?? []);
+          return make(shapes, attributes);
+        }),
+    ),
+  );
+}
+
+const layersOf = (...programs: readonly Program[]): Layer[] =>
+  collect('conv2d', programs, (shapes, attributes) => {
+    const [x, w] = shapes as readonly [Shape, Shape];
+    const { stride, padding } = attributes as ConvAttributes;
+    return { name: nameOf(x, w, stride), x, w, stride, padding: margins(padding) };
+  });
 
 /** Xception's convolutions, each shape once. */
-export function xceptionLayers(): Layer[] {
-  const program = xception();
-  return distinct(
-    program.instructions
-      .filter(({ op }) => op.name === 'conv2d')
-      .map(({ attributes, inputs }) => {
-        const [x, w] = shapesOf(program, inputs) as [Shape, Shape];
-        const { stride, padding } = attributes as ConvAttributes;
-        return { name: nameOf(x, w, stride), x, w, stride, padding: margins(padding) };
-      }),
-  );
-}
+export const xceptionLayers = (): Layer[] => layersOf(networks().xception);
 
-/** One convolution of Inception V3: input size and channels, output channels, kernel, stride, whether padded. */
-type Inception = readonly [size: number, c: number, o: number, kernel: Pair, stride: number, same: boolean];
-
-const one: Pair = [1, 1];
-const three: Pair = [3, 3];
-const square = (size: number, c: number, outputs: readonly number[]): Inception[] =>
-  outputs.map((o) => [size, c, o, one, 1, true]);
-
-/** Table 1 and figures 5 to 7 of Szegedy et al. 2015 (arXiv 1512.00567), as Keras Applications builds them. */
-const inception: readonly Inception[] = [
-  [299, 3, 32, three, 2, false],
-  [149, 32, 32, three, 1, false],
-  [147, 32, 64, three, 1, true],
-  [73, 64, 80, one, 1, true],
-  [73, 80, 192, three, 1, false],
-  // 35 x 35
-  ...square(35, 192, [64, 48, 32]),
-  ...square(35, 256, [64, 48]),
-  ...square(35, 288, [64, 48]),
-  [35, 48, 64, [5, 5], 1, true],
-  [35, 64, 96, three, 1, true],
-  [35, 96, 96, three, 1, true],
-  // to 17 x 17
-  [35, 288, 384, three, 2, false],
-  [35, 96, 96, three, 2, false],
-  ...square(17, 768, [128, 160, 192]),
-  ...[128, 160, 192].flatMap((c): Inception[] => [
-    [17, c, c, [1, 7], 1, true],
-    [17, c, c, [7, 1], 1, true],
-    [17, c, 192, [1, 7], 1, true],
-    [17, c, 192, [7, 1], 1, true],
-  ]),
-  // to 8 x 8
-  [17, 192, 320, three, 2, false],
-  [17, 192, 192, three, 2, false],
-  ...square(8, 1280, [320, 384, 448, 192]),
-  ...square(8, 2048, [320, 384, 448, 192]),
-  [8, 384, 384, [1, 3], 1, true],
-  [8, 384, 384, [3, 1], 1, true],
-  [8, 448, 384, three, 1, true],
-];
-
-/** Inception V3's convolutions, each shape once. */
-export function inceptionLayers(): Layer[] {
-  return distinct(
-    inception.map(([size, c, o, kernel, stride, same]) => {
-      const x = [batch, size, size, c];
-      const w = [o, ...kernel, c];
-      const pads = same ? kernel.map((extent) => (extent - 1) / 2) : [0, 0];
-      const [rows, columns] = pads as [number, number];
-      const strides: Pair = [stride, stride];
-      return {
-        name: nameOf(x, w, strides),
-        x,
-        w,
-        stride: strides,
-        padding: margins([rows, rows, columns, columns]),
-      };
-    }),
-  );
-}
+/** Those of both networks. */
+const networkLayers = (): Layer[] => layersOf(...bothNetworks());
 
 /** Even images with TensorFlow's padding: one row and column more at the bottom and right. At 299 pixels no layer has it. */
 export function asymmetricLayers(): Layer[] {
   const shapes: readonly (readonly [Shape, Shape])[] = [
     [
-      [batch, 74, 74, 64],
+      [trainingBatch, 74, 74, 64],
       [96, 3, 3, 64],
     ],
     [
-      [batch, 74, 74, 128],
+      [trainingBatch, 74, 74, 128],
       [128, 3, 3, 1],
     ],
   ];
@@ -166,19 +149,43 @@ export function asymmetricLayers(): Layer[] {
   });
 }
 
-/** The layers for which fused graphs are built: a product, one with a stride, and a window. */
-const representative = ['conv 1x1 728-728 @19', 'conv 1x1/2 256-728 @37', 'conv 3x3 96-96 @35'];
-export const isRepresentative = ({ layer }: SweepCase): boolean => representative.includes(layer);
-
 /** A graph with its names in the table. */
 export interface SweepCase {
   /** `forward sums`, `normalization training relu`, `max pooling backward` */
   readonly family: string;
   readonly layer: string;
+  readonly batch: Batch;
   readonly dtype: PlanDType;
   readonly depthwise: boolean;
   readonly problem: Problem;
 }
+
+export const isConvolution = ({ problem }: SweepCase): boolean => problem.kind === 'convolution';
+export const isFused = ({ problem }: SweepCase): boolean =>
+  problem.kind === 'convolution' && problem.fusion !== 'none';
+
+type Titles = Pick<SweepCase, 'family' | 'layer' | 'batch'>;
+
+const representative = [
+  // Convolutions: a product, one with a stride, and a window.
+  'conv 1x1 728-728 @19',
+  'conv 1x1/2 256-728 @37',
+  'conv 3x3 96-96 @35',
+  // Normalization and pooling: one engine each for all shapes.
+  '728 @19',
+  '3x3/2 728 @37',
+  '3x3 768 @17',
+];
+/**
+ * Whether a graph whose engines are compiled, which takes seconds, is built to stand for its family: fused convolutions,
+ * at batch 1 those of inference; normalization; pooling.
+ */
+export const isRepresentative = (candidate: Titles): boolean =>
+  representative.includes(candidate.layer) && (candidate.batch === trainingBatch || serves(candidate));
+
+/** Whether a graph is one of inference. */
+const serves = ({ family }: Titles): boolean =>
+  /^(forward( bias|$)|normalization inference)|pooling$/.test(family);
 
 type Form = readonly [direction: ConvolutionProblem['direction'], fusion: Fusion, residual?: boolean];
 
@@ -211,6 +218,7 @@ function convolutionCase(
   return {
     family: parts.filter((part) => part !== '').join(' '),
     layer: name,
+    batch: trainingBatch,
     dtype,
     depthwise: isDepthwise(layer),
     problem: { kind: 'convolution', direction, fusion, residual: residual === true, dtype, tf32, ...shapes },
@@ -225,62 +233,54 @@ export const unfusedCases = (layer: Layer, dtype: PlanDType): SweepCase[] =>
 export const fusedCases = (layer: Layer, dtype: PlanDType): SweepCase[] =>
   fused.map((form) => convolutionCase(layer, form, dtype, true));
 
-/** Normalization and pooling at Xception's shapes, and Inception V3's average pooling. */
+type Pool = Omit<PoolingProblem, 'backward' | 'dtype'> & { readonly kernel: Pair; readonly stride: Pair };
+
+function poolOf(pooling: Pool['pooling'], shapes: readonly Shape[], attributes: PoolAttributes): Pool {
+  const { kernel, stride, padding } = attributes;
+  return { kind: 'pooling', pooling, x: shapes[0] as Shape, kernel, stride, padding: margins(padding) };
+}
+
+const networkPools = (): Pool[] => [
+  ...collect('maxPool', bothNetworks(), (shapes, attributes) =>
+    poolOf('max', shapes, attributes as PoolAttributes),
+  ),
+  ...collect('avgPool', bothNetworks(), (shapes, attributes) => {
+    const { countPadding } = attributes as AvgPoolAttributes;
+    return poolOf(countPadding ? 'averageCountingPadding' : 'average', shapes, attributes as PoolAttributes);
+  }),
+];
+
+const normalizations: readonly Pick<NormalizationProblem, 'phase' | 'relu' | 'residual'>[] = [
+  { phase: 'training' },
+  { phase: 'training', relu: true },
+  { phase: 'training', relu: true, residual: true },
+  { phase: 'inference' },
+  { phase: 'inference', relu: true },
+  { phase: 'backward' },
+];
+
+/** The normalizations and poolings of both networks. */
 export function otherCases(dtype: PlanDType): SweepCase[] {
-  const program = xception();
-  const sums = program.instructions.filter(({ op }) => op.name === 'channelSums');
-  const images = distinct(sums.map(({ inputs }) => shapesOf(program, inputs)[0] as Shape));
-  const forms: readonly Pick<NormalizationProblem, 'phase' | 'relu' | 'residual'>[] = [
-    { phase: 'training' },
-    { phase: 'training', relu: true },
-    { phase: 'training', relu: true, residual: true },
-    { phase: 'inference' },
-    { phase: 'inference', relu: true },
-    { phase: 'backward' },
-  ];
+  const images = collect('channelSums', bothNetworks(), ([x]) => x as Shape);
+  const rest = { batch: trainingBatch, dtype, depthwise: false };
+  const nameOfImage = (x: Shape) => `${x[3]} @${x[1]}`;
   const normalization = images.flatMap((x) =>
-    forms.map((form): SweepCase => {
+    normalizations.map((form): SweepCase => {
       const words = [form.phase, form.relu ? 'relu' : '', form.residual ? 'residual' : ''];
       return {
         family: `normalization ${words.filter((word) => word !== '').join(' ')}`,
-        layer: `${x[3]} @${x[1]}`,
-        dtype,
-        depthwise: false,
+        layer: nameOfImage(x),
+        ...rest,
         problem: { kind: 'normalization', x, dtype, ...form },
       };
     }),
   );
-  const pools = distinct(
-    program.instructions
-      .filter(({ op }) => op.name === 'maxPool')
-      .map(({ inputs, attributes }): Omit<PoolingProblem, 'backward' | 'dtype'> => {
-        const { kernel, stride, padding } = attributes as PoolAttributes;
-        const x = shapesOf(program, inputs)[0] as Shape;
-        return { kind: 'pooling', pooling: 'max', x, kernel, stride, padding: margins(padding) };
-      }),
-  );
-  const averages = [
-    [35, 192],
-    [35, 288],
-    [17, 768],
-    [8, 2048],
-  ].map(
-    ([size, c]): Omit<PoolingProblem, 'backward' | 'dtype'> => ({
-      kind: 'pooling',
-      pooling: 'average',
-      x: [batch, size, size, c] as Shape,
-      kernel: 3,
-      stride: 1,
-      padding: 'same',
-    }),
-  );
-  const pooling = [...pools, ...averages].flatMap((pool) =>
+  const pooling = networkPools().flatMap((pool) =>
     [false, true].map(
       (backward): SweepCase => ({
         family: `${pool.pooling} pooling${backward ? ' backward' : ''}`,
-        layer: `${pool.x[3]} @${pool.x[1]}`,
-        dtype,
-        depthwise: false,
+        layer: `${showWindow(pool.kernel, pool.stride)} ${nameOfImage(pool.x)}`,
+        ...rest,
         problem: { ...pool, backward, dtype },
       }),
     ),
@@ -288,16 +288,22 @@ export function otherCases(dtype: PlanDType): SweepCase[] {
   return [...normalization, ...pooling];
 }
 
+const withBatch = (candidate: SweepCase, batch: Batch): SweepCase => {
+  const { problem } = candidate;
+  return { ...candidate, batch, problem: { ...problem, x: [batch, ...problem.x.slice(1)] } };
+};
+
 /** Every graph for one type: unfused ones of all layers, fused ones of dense layers and of one depthwise layer. */
-export function allCases(dtype: PlanDType): SweepCase[] {
-  const layers = distinct([...xceptionLayers(), ...inceptionLayers(), ...asymmetricLayers()]);
+export function allCases(dtype: PlanDType, batch: Batch = trainingBatch): SweepCase[] {
+  const layers = distinct([...networkLayers(), ...asymmetricLayers()]);
   const depthwise = layers.find((layer) => isDepthwise(layer) && layer.x[1] === 19);
   const around = layers.filter((layer) => !isDepthwise(layer) || layer === depthwise);
-  return [
+  const cases = [
     ...layers.flatMap((layer) => unfusedCases(layer, dtype)),
     ...around.flatMap((layer) => fusedCases(layer, dtype)),
     ...otherCases(dtype),
   ];
+  return batch === trainingBatch ? cases : cases.map((candidate) => withBatch(candidate, batch));
 }
 
 /** What became of one graph on one device. */
@@ -305,6 +311,7 @@ export interface SweepRow {
   readonly device: DescribedDevice;
   readonly family: string;
   readonly layer: string;
+  readonly batch: Batch;
   readonly dtype: PlanDType;
   readonly depthwise: boolean;
   /** Engines that cuDNN proposes, and those of them that may be used. */

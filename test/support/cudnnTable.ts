@@ -1,7 +1,7 @@
 // The table of what cuDNN plans where: from rows of graphs to families by device and type.
 
 import { type DescribedDevice, describedDevices, type PlanDType } from '../../lib/cudnn/index.ts';
-import { dtypes, type SweepRow } from './cudnnSweep.ts';
+import { batches, dtypes, isRepresentative, type SweepRow } from './cudnnSweep.ts';
 
 export type { SweepRow };
 
@@ -59,7 +59,7 @@ export function supportOf(rows: readonly SweepRow[]): SupportTable {
   return table;
 }
 
-/** What became of a fused graph: a plan; engines of which none gave a plan; or, absent, no engine. */
+/** What became of a fused graph: a plan; engines, of which none was tried or none gave a plan; or, absent, no engine. */
 export type Outcome = 'built' | 'listed';
 /** By family, layer, device and type. */
 export type FusedOutcomes = Record<
@@ -70,16 +70,20 @@ export type FusedOutcomes = Record<
 export const outcomeOf = ({ engine, usable }: SweepRow): Outcome | undefined =>
   engine !== undefined ? 'built' : usable > 0 ? 'listed' : undefined;
 
-/** The fused graphs that were tried, for the recorded expectation. Families without any are there, and empty. */
+/** The name of a layer among recorded expectations. */
+export const titleOf = ({ layer, batch }: Pick<SweepRow, 'layer' | 'batch'>): string =>
+  batch === 1 ? `${layer}, batch 1` : layer;
+
+/** The fused graphs of layers that stand for their family, for the recorded expectation. */
 export function fusedOutcomes(rows: readonly SweepRow[]): FusedOutcomes {
   const outcomes: FusedOutcomes = {};
   for (const row of rows) {
-    if (!row.tried || !/ (sums|affine|mask|bias)/.test(row.family)) continue;
+    if (!isRepresentative(row) || !/ (sums|affine|mask|bias)/.test(row.family)) continue;
     const byLayer = outcomes[row.family] ?? {};
-    const byDevice = byLayer[row.layer] ?? {};
+    const byDevice = byLayer[titleOf(row)] ?? {};
     const outcome = outcomeOf(row);
     byDevice[row.device] = { ...byDevice[row.device], ...(outcome && { [row.dtype]: outcome }) };
-    byLayer[row.layer] = byDevice;
+    byLayer[titleOf(row)] = byDevice;
     outcomes[row.family] = byLayer;
   }
   return outcomes;
@@ -98,30 +102,45 @@ function pipeTable(heads: readonly string[], lines: readonly (readonly string[])
   return row(heads) + row(heads.map(() => '---')) + lines.map(row).join('');
 }
 
+/** `120 graphs listed, 80 built, 79 of these with success` */
+function countOf(rows: readonly SweepRow[]): string {
+  const tried = rows.filter((row) => row.tried);
+  const built = tried.filter((row) => row.engine !== undefined);
+  return `${rows.length} graphs listed, ${tried.length} built, ${built.length} of these with success`;
+}
+
 /** The table as Markdown. */
 export function showTable(rows: readonly SweepRow[], version: string): string {
-  const support = supportOf(rows);
   const devices = (Object.keys(describedDevices) as DescribedDevice[]).filter((device) =>
     rows.some((row) => row.device === device),
   );
   const heads = ['graph', ...devices.map((device) => `${device} (sm_${smOf(device)})`)];
-  const section = (dtype: PlanDType): string => {
-    const lines = Object.entries(support).map(([family, byDevice]) => [
-      family,
-      ...devices.map((device) => showSupport(byDevice[device]?.[dtype])),
-    ]);
-    return `## ${dtype}\n\n${pipeTable(heads, lines)}`;
-  };
-  const tried = rows.filter((row) => row.tried);
-  const seconds = rows.reduce((sum, row) => sum + row.seconds, 0);
-  const large = tried.filter(({ workspace = 0 }) => workspace > 64 * 2 ** 20);
+  const sections = batches.flatMap((batch) => {
+    const support = supportOf(rows.filter((row) => row.batch === batch));
+    return dtypes.map((dtype) => {
+      const lines = Object.entries(support).map(([family, byDevice]) => [
+        family,
+        ...devices.map((device) => showSupport(byDevice[device]?.[dtype])),
+      ]);
+      return `## ${dtype}, batch ${batch}\n\n${pipeTable(heads, lines)}`;
+    });
+  });
+  const ofDevices = devices.map((device) => {
+    const own = rows.filter((row) => row.device === device);
+    const engines = own.reduce((sum, { engines }) => sum + engines, 0);
+    const seconds = own.reduce((sum, row) => sum + row.seconds, 0);
+    return [device, countOf(own), `${engines}`, `${seconds.toFixed(0)} s`];
+  });
+  const large = rows.filter(({ workspace = 0 }) => workspace > 64 * 2 ** 20);
   return `${[
     `# What cuDNN ${version} plans without a GPU`,
-    `Written by \`npm run plan:all -- --write\`: ${rows.length} graphs of Xception and Inception V3 (batch 256, NHWC) on ` +
-      `${devices.length} described GPUs; ${tried.length} of them built, ${rows.filter((row) => row.engine !== undefined).length} ` +
-      `with success, in ${(seconds / 60).toFixed(0)} minutes of one process. A cell says for how many graphs of a family cuDNN ` +
-      'has an engine that may be used; "built" where some of those that were tried gave no plan. f32 is true f32 without ' +
-      `fusion, TF32 with it. Of the plans first in the lists, ${large.length} want more than 64 MiB of workspace.`,
-    ...dtypes.map(section),
+    `Written by \`npm run plan:all -- --write\`: every graph of Xception and Inception V3 (NHWC, 299 pixels) on ` +
+      `${devices.length} described GPUs: ${countOf(rows)}. A cell says for how many graphs of a family cuDNN has an ` +
+      'engine that may be used; "built" where some of those that were tried gave no plan. Plans are built of unfused ' +
+      'convolutions, and of layers that stand for their family where engines are compiled, which takes seconds. ' +
+      'f32 is true f32 without fusion, TF32 with it. ' +
+      `Of the plans first in the lists, ${large.length} want more than 64 MiB of workspace.`,
+    pipeTable(['device', 'graphs', 'engines proposed', 'time'], ofDevices).trimEnd(),
+    ...sections,
   ].join('\n\n')}\n`;
 }
