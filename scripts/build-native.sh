@@ -3,7 +3,8 @@
 # Quick when nothing has changed. Installs nothing: says what is missing and how to get it. The CUDA backend is built where
 # nvcc and the headers of cuDNN are, for the architectures of DEPTHWISE_CUDA_ARCHITECTURES ("80;90"; default 90).
 #
-#   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built
+#   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built; with --sanitize
+#                                                     all ops too, on buffers with memory of their own
 #   scripts/build-native.sh --sanitize-threads        runs the runtime's stress test under ThreadSanitizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -100,7 +101,8 @@ if $run_tests; then
     DEPTHWISE_NATIVE_DIR="$PWD/$out/Release" \
       LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
       ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-      node --import=tsx node_modules/mocha/bin/mocha.js 'test/native/*.test.ts'
+      UNCACHED=1 node --import=tsx node_modules/mocha/bin/mocha.js 'test/native/*.test.ts' \
+      test/ops/everyOp.test.ts test/ops/half.test.ts test/ops/wideShapes.test.ts
   else
     node_modules/.bin/mocha 'test/native/*.test.ts'
   fi

@@ -3,6 +3,8 @@
 
 import type { Backend } from '../../lib/backend/backend.ts';
 import { openDevice } from '../../lib/backend/devices.ts';
+import { loadAddon, pluginPath } from '../../lib/backend/load.ts';
+import { NativeBackend } from '../../lib/backend/native.ts';
 import { LoadError } from '../../lib/core/errors.ts';
 
 const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) => name !== '');
@@ -19,10 +21,20 @@ function inFp32(backend: Backend): Backend {
   return Object.assign(backend, { computeTypes: ['f32', ...others] });
 }
 
+/** A device whose every buffer has memory of its own: AddressSanitizer then sees a kernel that leaves its operands. */
+function openUncached(name: string): Backend {
+  const [kind = '', ordinal = '0'] = name.split(':');
+  const full = kind === 'cpu' ? kind : `${kind}:${ordinal}`;
+  return new NativeBackend(loadAddon().addon, pluginPath(kind), full, {
+    ordinal: Number(ordinal),
+    uncached: true,
+  });
+}
+
 /** Opens a device, or prints why it is left out. */
 function tryDevice(name: string): Backend[] {
   try {
-    return [inFp32(openDevice(name))];
+    return [inFp32(process.env.UNCACHED === '1' ? openUncached(name) : openDevice(name))];
   } catch (error) {
     if (!(error instanceof LoadError) || isRequired(name.split(':')[0] as string)) throw error;
     process.stderr.write(`device ${name} skipped: ${error.message.split('\n')[0]}\n`);
