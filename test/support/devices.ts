@@ -1,11 +1,13 @@
 // The devices that tests run on: `reference` always; `cpu`, and `cudasim`, the CUDA backend simulated on the CPU, where
-// the native build is there. A skipped one is printed, and REQUIRE_DEVICES=cpu,cudasim makes it a failure.
+// the native build is there; `cuda` where there is a GPU. A skipped one is printed, and REQUIRE_DEVICES=cpu,cudasim makes it
+// a failure; DEVICES=cuda leaves the others out.
 
 import type { Backend } from '../../lib/backend/backend.ts';
 import { openDevice } from '../../lib/backend/devices.ts';
 import { loadAddon, pluginPath } from '../../lib/backend/load.ts';
 import { NativeBackend } from '../../lib/backend/native.ts';
 import { LoadError } from '../../lib/core/errors.ts';
+import { chosenDevices } from './chosen.ts';
 
 const required = (process.env.REQUIRE_DEVICES ?? '').split(',').filter((name) => name !== '');
 
@@ -46,7 +48,7 @@ function tryDevice(name: string): Backend[] {
 export const reference: Backend = openDevice('reference');
 
 /** The devices compared with it: those that are there. */
-export const devices: readonly Backend[] = ['cpu', 'cudasim'].flatMap(tryDevice);
+export const devices: readonly Backend[] = chosenDevices.flatMap(tryDevice);
 
 /**
  * Those for tests of whole networks: without the simulation, where one step of Xception takes many minutes. What it is
