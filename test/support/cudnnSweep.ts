@@ -337,7 +337,10 @@ export async function planCase(
 ): Promise<SweepRow> {
   const started = performance.now();
   const report = await plans(problem, { description: device, build: build ? 1 : 0 });
-  const usable = report.plans.filter(({ refused, built }) => refused === undefined || built);
+  // One that was tried and did not build is among them: what is listed does not depend on what was tried.
+  const usable = report.plans.filter(
+    ({ refused, built }) => refused === undefined || built || refused.includes('cudnn'),
+  );
   const refusals = report.plans.map(({ refused }) => refused).filter((refused) => refused !== undefined);
   const { best } = report;
   const found = best !== undefined || (!build && usable.length > 0);
