@@ -54,7 +54,7 @@ KernelPointer plainKernel(dw_device& device, const Node& node, const Convolution
   if (!conv.depthwise()) return makePlanned(device.plans->plan(problem));
   KernelPointer own = ownDepthwise(device, conv, dtype, direction);
   if (!planned(device, problem)) return own;
-  return fasterOf(device, node, makePlanned(device.plans->plan(problem)), std::move(own));
+  return fasterOf(device, node, tryPlanned(device, problem), std::move(own));
 }
 
 template <Direction kDirection>
@@ -110,7 +110,7 @@ KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
   auto unfused =
       std::make_unique<WithSums>(plainKernel(device, node, conv, Direction::forward), std::move(sums));
   if (!fuses) return unfused;
-  return fasterOf(device, node, makePlanned(device.plans->plan(fused)), std::move(unfused));
+  return fasterOf(device, node, tryPlanned(device, fused), std::move(unfused));
 }
 
 // The gradients of a convolution whose result's gradient is g*p + y*q + r, where a plan takes that on load.

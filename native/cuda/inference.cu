@@ -106,11 +106,12 @@ KernelPointer withEpilogue(KernelPointer convolution, const Fused& fused) {
 
 KernelPointer plainConvolution(dw_device& device, const Node& node, const Fused& fused) {
   const ConvolutionProblem problem = plainProblem(device, node, fused);
-  if (!fused.conv.depthwise() || device.plans->unsupported(problem).empty())
-    return makePlanned(device.plans->plan(problem));
+  if (!fused.conv.depthwise()) return makePlanned(device.plans->plan(problem));
   DepthwiseOperands at;
   at.x = 0, at.w = 1, at.y = 0;
-  return prepareDepthwise(device, fused.conv, node.input(0).dtype, at, false);
+  KernelPointer own = prepareDepthwise(device, fused.conv, node.input(0).dtype, at, false);
+  if (!device.plans->unsupported(problem).empty()) return own;
+  return fasterOf(device, node, tryPlanned(device, problem), std::move(own));
 }
 
 template <bool kAdd>
@@ -125,7 +126,7 @@ KernelPointer prepareBias(dw_device& device, const Node& node) {
     return withEpilogue<typename decltype(type)::type, kAdd>(plainConvolution(device, node, fused), fused);
   });
   if (!fuses) return unfused;
-  return fasterOf(device, node, makePlanned(device.plans->plan(problem)), std::move(unfused));
+  return fasterOf(device, node, tryPlanned(device, problem), std::move(unfused));
 }
 
 }  // namespace

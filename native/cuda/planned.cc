@@ -2,6 +2,7 @@
 #include "planned.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace dw::cuda {
@@ -35,9 +36,13 @@ class Trial {
     constexpr int kRuns = 5;
     void* workspace = kernel.workspace > 0 ? take(kernel.workspace) : nullptr;
     if (!complete) return 0;
-    return stopwatch_.median(device.stream, kRuns, [&] {
-      kernel.run({device, inputs.data(), outputs.data(), workspace});
-    });
+    try {
+      return stopwatch_.median(device.stream, kRuns, [&] {
+        kernel.run({device, inputs.data(), outputs.data(), workspace});
+      });
+    } catch (const PlanError&) {
+      return std::numeric_limits<double>::infinity();  // a plan that does not run is no choice
+    }
   }
 
   bool complete = true;
@@ -88,8 +93,9 @@ ConvolutionProblem problemOf(const dw_device& device, const ConvolutionShape& co
 KernelPointer makePlanned(std::unique_ptr<Plan> plan) { return std::make_unique<Planned>(std::move(plan)); }
 
 KernelPointer fasterOf(dw_device& device, const Node& node, KernelPointer first, KernelPointer second) {
+  if (first == nullptr) return second;
   Stopwatch* stopwatch = device.plans->stopwatch();
-  if (stopwatch == nullptr) return first;
+  if (stopwatch == nullptr || device.deterministic) return first;
   Trial trial(*stopwatch, node);
   const double one = trial.median(device, *first), other = trial.median(device, *second);
   return trial.complete && other < one ? std::move(second) : std::move(first);

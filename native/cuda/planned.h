@@ -16,6 +16,17 @@ ConvolutionProblem problemOf(const dw_device& device, const ConvolutionShape& co
 // Operands of the plan are those of the node, in its order.
 KernelPointer makePlanned(std::unique_ptr<Plan> plan);
 
+// The same, or NULL where none can be made after all: that there is an engine does not mean that it can be
+// built.
+template <class Problem>
+KernelPointer tryPlanned(dw_device& device, const Problem& problem) {
+  try {
+    return makePlanned(device.plans->plan(problem));
+  } catch (const PlanError&) {
+    return nullptr;
+  }
+}
+
 // Throws Unsupported with the libraries' reason where there is no plan.
 template <class Problem>
 void expectPlan(const dw_device& device, const Node& node, const Problem& problem) {
@@ -24,7 +35,8 @@ void expectPlan(const dw_device& device, const Node& node, const Problem& proble
 }
 
 // The faster of two kernels for a node, by timing them on memory of its sizes; the first where there is no
-// device to time on, or no memory for it.
+// device to time on, or no memory for it, or where the bits must not depend on what was measured; the second
+// where there is no first.
 KernelPointer fasterOf(dw_device& device, const Node& node, KernelPointer first, KernelPointer second);
 
 }  // namespace dw::cuda
