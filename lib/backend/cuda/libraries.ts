@@ -55,8 +55,8 @@ const parts = ['adv', 'cnn', 'engines_precompiled', 'engines_runtime_compiled', 
 
 const dispatcher = 'libcudnn.so.9';
 
-/** Milliseconds for Python to start and say where its packages are. */
-const pythonPatience = 2000;
+/** Milliseconds for Python to start and say where its packages are: seconds where nothing of it was read from disk yet. */
+const pythonPatience = 15_000;
 
 /** `9.24` or `9.24.1` */
 export function showCudnnVersion(version: number): string {
