@@ -266,7 +266,9 @@ class Products : public Plans {
     if (candidates.empty()) throw PlanError(PlanError::Kind::unsupported, none());
     size_t best = 0;
     double bestTime = -1;
-    const auto operands = stopwatch_ != nullptr ? std::make_unique<Operands>(*stopwatch_, problem) : nullptr;
+    // Times differ from one opening of a device to the next: a choice by them would not repeat its bits.
+    const bool timed = stopwatch_ != nullptr && !problem.deterministic;
+    const auto operands = timed ? std::make_unique<Operands>(*stopwatch_, problem) : nullptr;
     for (size_t i = 0; operands != nullptr && operands->complete() && i < candidates.size(); i++) {
       if (candidates[i].state != CUBLAS_STATUS_SUCCESS) continue;
       try {

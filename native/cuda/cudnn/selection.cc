@@ -116,7 +116,10 @@ Selection choose(const std::shared_ptr<const Target>& target, Graph& graph, cons
                  const SelectionLimits& limits, Stopwatch* stopwatch, std::vector<Candidate>* candidates) {
   const Descriptor built = graph.build(*target);
   const Binding binding(graph);
-  const bool timed = !target->described() && stopwatch != nullptr;
+  // Where the bits must repeat, the choice may not depend on times: they differ from one opening of a device to
+  // the next.
+  const bool repeats = requirements.deterministic && candidates == nullptr;
+  const bool timed = !target->described() && stopwatch != nullptr && !repeats;
   std::unique_ptr<Scratch> scratch;
   if (timed) {
     scratch = std::make_unique<Scratch>(*stopwatch, binding);
