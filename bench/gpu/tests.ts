@@ -65,8 +65,8 @@ export async function runTests(
     ...[`${root}/node_modules/mocha/bin/mocha.js`, modulePath(file), '--reporter', 'json-stream'],
     ...(grep === undefined ? [] : ['--grep', grep]),
   ];
-  // Plans that are timed while others run say nothing about speed: they are not to be kept.
-  const env = { ...deviceVariables(device), DEPTHWISE_PLAN_CACHE: 'off' };
+  // Plans that are timed while others run say nothing about speed: they are not to be kept, nor sought for long.
+  const env = { ...deviceVariables(device), DEPTHWISE_PLAN_CACHE: 'off', DEPTHWISE_PLAN_SECONDS: '0.5' };
   const found = await runNode(words, seconds, env, (line) => {
     const [event, data] = parseEvent(line) ?? [];
     if (event === 'pass') passed += 1;

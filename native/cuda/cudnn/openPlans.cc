@@ -59,6 +59,15 @@ std::string cacheFolder() {
   return home != nullptr && *home == '/' ? std::string(home) + "/.cache/depthwise/plans" : "";
 }
 
+// DEPTHWISE_PLAN_SECONDS: no further plan of a graph is begun after this time. Engines that are compiled take up
+// to ten seconds each; with 0 the first that can be built is taken.
+SelectionLimits limits() {
+  SelectionLimits limits;
+  const char* given = std::getenv("DEPTHWISE_PLAN_SECONDS");
+  if (given != nullptr && *given != '\0') limits.seconds = std::strtod(given, nullptr);
+  return limits;
+}
+
 class RealDevice : public CurrentDevice {
  public:
   RealDevice(std::shared_ptr<const Cudnn> cudnn, int ordinal) {
@@ -103,6 +112,7 @@ std::unique_ptr<Plans> openPlans(const dw_device& device, const dw_options& opti
   auto target = std::make_shared<Target>(cudnn, handle->raw(), nameOf(device.properties));
   CudnnOptions settings;
   settings.cacheFolder = cacheFolder();
+  settings.limits = limits();
   settings.stopwatch = stopwatch.get();
   std::unique_ptr<Plans> products = openProducts(target->name(), stopwatch.get(), settings.cacheFolder);
   return std::make_unique<DevicePlans>(std::move(handle), std::move(stopwatch), std::move(target), settings,
