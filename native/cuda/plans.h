@@ -166,7 +166,8 @@ class Stopwatch {
   virtual void release(void* memory) = 0;
   // The device's stream, for launches that name none of their own.
   virtual Stream stream() = 0;
-  // The median time in milliseconds of one `launch` on a stream, after one that is not counted.
+  // The median time in milliseconds of one `launch` on a stream, over `runs` of one or more launches each,
+  // after some that are not counted.
   virtual double median(Stream stream, int runs, const std::function<void()>& launch) = 0;
 };
 

@@ -42,14 +42,17 @@ void DeviceStopwatch::release(void* memory) { cudaFree(memory); }
 double DeviceStopwatch::median(Stream stream, int runs, const std::function<void()>& launch) {
   const auto on = static_cast<cudaStream_t>(stream);
   std::vector<float> times;
-  for (int run = -1; run < runs; run++) {  // the first is not counted
+  // Short work is repeated for about a millisecond: once, it takes as long as the host needs to launch it.
+  int repeats = 1;
+  for (int run = -2; run < runs; run++) {  // not counted: one that is cold, one that tells the repeats
     float milliseconds = 0;
     expect(cudaEventRecord(begin_, on), "cudaEventRecord");
-    launch();
+    for (int i = 0; i < repeats; i++) launch();
     expect(cudaEventRecord(end_, on), "cudaEventRecord");
     expect(cudaEventSynchronize(end_), "cudaEventSynchronize");
     expect(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
-    if (run >= 0) times.push_back(milliseconds);
+    if (run == -1) repeats = static_cast<int>(std::clamp(1.0f / milliseconds, 1.0f, 32.0f));
+    if (run >= 0) times.push_back(milliseconds / static_cast<float>(repeats));
   }
   if (times.empty()) return -1;
   const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
