@@ -59,8 +59,8 @@ std::string cacheFolder() {
   return home != nullptr && *home == '/' ? std::string(home) + "/.cache/depthwise/plans" : "";
 }
 
-// DEPTHWISE_PLAN_SECONDS: no further plan of a graph is begun after this time. Engines that are compiled take up
-// to ten seconds each; with 0 the first that can be built is taken.
+// DEPTHWISE_PLAN_SECONDS: no further plan of a graph is begun after this time. Engines that are compiled take
+// up to ten seconds each; with 0 the first that can be built is taken.
 SelectionLimits limits() {
   SelectionLimits limits;
   const char* given = std::getenv("DEPTHWISE_PLAN_SECONDS");

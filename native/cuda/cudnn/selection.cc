@@ -116,8 +116,8 @@ Selection choose(const std::shared_ptr<const Target>& target, Graph& graph, cons
                  const SelectionLimits& limits, Stopwatch* stopwatch, std::vector<Candidate>* candidates) {
   const Descriptor built = graph.build(*target);
   const Binding binding(graph);
-  // Where the bits must repeat, the choice may not depend on times: they differ from one opening of a device to
-  // the next.
+  // Where the bits must repeat, the choice may not depend on times: they differ from one opening of a device
+  // to the next.
   const bool repeats = requirements.deterministic && candidates == nullptr;
   const bool timed = !target->described() && stopwatch != nullptr && !repeats;
   std::unique_ptr<Scratch> scratch;

@@ -60,9 +60,9 @@ struct Selection {
   PlanDescription description;
 };
 
-// Chooses. On a device it times with `stopwatch`; without one, and for a deterministic plan, it takes the first
-// that can be built. Tells of all candidates that it looked at if `candidates` is not NULL, and then times in any
-// case. Throws PlanError if there is none.
+// Chooses. On a device it times with `stopwatch`; without one, and for a deterministic plan, it takes the
+// first that can be built. Tells of all candidates that it looked at if `candidates` is not NULL, and then
+// times in any case. Throws PlanError if there is none.
 Selection choose(const std::shared_ptr<const Target>& target, Graph& graph, const Requirements& requirements,
                  const SelectionLimits& limits, Stopwatch* stopwatch,
                  std::vector<Candidate>* candidates = nullptr);
