@@ -120,7 +120,7 @@ for (const backend of networkDevices) {
       const { tinyClassifier, brightDataset } = await import(${JSON.stringify(new URL('./tiny.ts', import.meta.url).href)});
       const { parentPort } = await import('node:worker_threads');
       const model = tinyClassifier();
-      const trainer = new Trainer(model, { device: ${JSON.stringify(backend.name)}, batchSize: 8, seed: 3 });
+      const trainer = new Trainer(model, { device: ${JSON.stringify(backend.name)}, deterministic: true, batchSize: 8, seed: 3 });
       const { steps } = await trainer.fit(brightDataset(64), { steps: 40 });
       parentPort.postMessage(steps.map(({ loss }) => loss));
       trainer.dispose();

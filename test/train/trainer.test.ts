@@ -118,6 +118,7 @@ for (const mode of modes) {
           const at = (name: string) => join(run, `${device}-${optimizer.name}-${name}`);
           const options = {
             device,
+            deterministic: true,
             optimizer,
             schedule: exponentialDecay({ initial: 0.01, rate: 0.5, everyEpochs: 1 }),
           };
