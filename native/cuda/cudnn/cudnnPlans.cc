@@ -9,16 +9,20 @@ namespace {
 
 class CudnnPlan : public Plan {
  public:
-  explicit CudnnPlan(const Selection& selection) : executable_(selection.executable) {
+  CudnnPlan(const Selection& selection, std::mutex& mutex)
+      : executable_(selection.executable), mutex_(mutex) {
     workspaceBytes = executable_->workspace();
     description = selection.description;
   }
   void run(Stream stream, const void* const* inputs, void* const* outputs, void* workspace) override {
+    // A handle is for one thread at a time, and another may be asking what is supported.
+    const std::lock_guard<std::mutex> lock(mutex_);
     executable_->run(stream, inputs, outputs, workspace);
   }
 
  private:
   std::shared_ptr<Executable> executable_;
+  std::mutex& mutex_;
 };
 
 // cuDNN indexes the tensors of grouped convolutions with 32 bits: beyond that its results are known to be
@@ -102,7 +106,7 @@ std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
   const std::string key = keyOf(problem), full = fullKey(key);
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto known = chosen_.find(key);
-  if (known != chosen_.end()) return std::make_unique<CudnnPlan>(known->second);
+  if (known != chosen_.end()) return std::make_unique<CudnnPlan>(known->second, mutex_);
   const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
   Selection selection;
   if (const auto stored = disk_.load(full)) {
@@ -124,7 +128,7 @@ std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
     }
   }
   const auto placed = chosen_.emplace(key, std::move(selection)).first;
-  return std::make_unique<CudnnPlan>(placed->second);
+  return std::make_unique<CudnnPlan>(placed->second, mutex_);
 }
 
 template <class Problem>

@@ -61,7 +61,7 @@ class CudnnPlans : public Plans {
   CudnnOptions options_;
   PlanCache disk_;
   std::unique_ptr<Plans> products_;
-  std::mutex mutex_;  // of the maps, and of cuDNN's descriptors while a plan is made
+  std::mutex mutex_;  // of the maps, and of the handle: while a plan is made, and while one is launched
   std::map<std::string, Selection> chosen_;
   std::map<std::string, std::string> reasons_;
 };
