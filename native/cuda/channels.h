@@ -77,13 +77,24 @@ void launchPartialSums(const Launch& run, const Source& source, const SumsGrid& 
          2 * kThreads * N * sizeof(float), run.stream(), source, rows, c, partials);
 }
 
+// The threads that add up the partial sums of 32 channels: up to 16 to a channel, each of 16 parts or more.
+// One alone would need longer for hundreds of parts than the device for what they are sums of.
+inline dim3 finishBlock(unsigned parts) {
+  unsigned height = 1;
+  while (height < 16 && height * 16 <= parts) height *= 2;
+  return dim3(32, height);
+}
+
+inline dim3 finishBlocks(int64_t c) { return dim3(static_cast<unsigned>(ceilDivide(c, 32))); }
+
 // Both sums of a source. `partials`: sumsBytes of scratch memory.
 template <int N, class Source>
 void launchSums(const Launch& run, const Source& source, const SumsGrid& grid, int64_t rows, int64_t c,
                 float* partials, float* first, float* second) {
   if (c == 0) return;
   launchPartialSums<N>(run, source, grid, rows, c, partials);
-  launch(finishSums<>, blocksFor(c, run.device.multiprocessors), kThreads, 0, run.stream(), partials,
+  const dim3 block = finishBlock(grid.parts);
+  launch(finishSums<>, finishBlocks(c), block, 2 * block.x * block.y * sizeof(Sum), run.stream(), partials,
          grid.parts, c, first, second);
 }
 

@@ -71,11 +71,12 @@ class Depthwise final : public dw_kernel {
 
   void weightGrad(const Launch& run, const OnLoad& map) const {
     float* partials = run.scratch(layout_.partials);
+    const dim3 block = finishBlock(layout_.outputs.parts);
     for (int64_t tap = 0; tap < tapCount(); tap++) {
       const DepthwiseWeightTerms<T> terms = {
           conv_, map, run.in<T>(at_.x), run.in<T>(at_.g), tap / conv_.kernelW, tap % conv_.kernelW};
       launchPartialSums<N>(run, terms, layout_.outputs, conv_.pixels(), conv_.c, partials);
-      launch(finishTap<T>, blocksFor(conv_.c, run.device.multiprocessors), kThreads, 0, run.stream(),
+      launch(finishTap<T>, finishBlocks(conv_.c), block, block.x * block.y * sizeof(Sum), run.stream(),
              partials, layout_.outputs.parts, conv_.c, run.out<T>(at_.dw), tapCount(), tap);
     }
   }

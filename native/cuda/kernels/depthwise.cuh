@@ -152,14 +152,15 @@ struct DepthwiseWeightTerms {
   }
 };
 
-// partials[parts][2][c] of one tap -> dw[c][taps]
+// partials[parts][2][c] of one tap -> dw[c][taps]; shared[height][width]
 template <class T>
 __global__ void finishTap(const float* partials, int64_t parts, int64_t c, T* dw, int64_t taps, int64_t tap) {
-  for (int64_t j = threadOfGrid(); j < c; j += threadsOfGrid()) {
-    Sum sum;
-    for (int64_t part = 0; part < parts; part++) sum.add(partials[2 * c * part + j]);
-    dw[j * taps + tap] = fromFloat<T>(sum.value());
-  }
+  const int64_t j = threadOfGrid();
+  Sum sum;
+  if (j < c)
+    for (int64_t part = threadIdx.y; part < parts; part += blockDim.y) sum.add(partials[2 * c * part + j]);
+  sum = overRows(sum, sharedMemory<Sum>());
+  if (threadIdx.y == 0 && j < c) dw[j * taps + tap] = fromFloat<T>(sum.value());
 }
 
 }  // namespace dw::cuda

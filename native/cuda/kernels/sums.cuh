@@ -15,6 +15,10 @@ struct Sum {
     lost += (total - (sum - part)) + (x - part);
     total = sum;
   }
+  __device__ __forceinline__ void add(const Sum& other) {
+    add(other.total);
+    lost += other.lost;
+  }
   __device__ __forceinline__ float value() const { return total + lost; }
 };
 
@@ -69,18 +73,35 @@ __global__ void partialSums(Source source, int64_t rows, int64_t c, float* parti
   for (int j = 0; j < N; j++) to[j] = own[j], to[c + j] = own[line + j];
 }
 
-// partials[parts][2][c] -> first[c], second[c]. A template only so that it may stand in a header.
+// The sum of a column of threads, in a fixed order, for the first row; shared[height][width]
+__device__ __forceinline__ Sum overRows(const Sum& own, Sum* shared) {
+  Sum* at = shared + threadIdx.y * blockDim.x + threadIdx.x;
+  *at = own;
+  for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.y < half) at->add(at[half * blockDim.x]);
+  }
+  return *at;
+}
+
+// partials[parts][2][c] -> first[c], second[c]; shared[2][height][width]. A thread for each channel
+// and every height-th part. A template only so that it may stand in a header.
 template <class = void>
 __global__ void finishSums(const float* partials, int64_t parts, int64_t c, float* first, float* second) {
-  for (int64_t j = threadOfGrid(); j < c; j += threadsOfGrid()) {
-    Sum a, b;
-    for (int64_t part = 0; part < parts; part++) {
+  const int64_t j = threadOfGrid();
+  Sum a, b;
+  if (j < c) {
+    for (int64_t part = threadIdx.y; part < parts; part += blockDim.y) {
       a.add(partials[2 * c * part + j]);
       b.add(partials[2 * c * part + c + j]);
     }
-    first[j] = a.value();
-    second[j] = b.value();
   }
+  Sum* shared = sharedMemory<Sum>();
+  a = overRows(a, shared);
+  b = overRows(b, shared + blockDim.x * blockDim.y);
+  if (threadIdx.y != 0 || j >= c) return;
+  first[j] = a.value();
+  second[j] = b.value();
 }
 
 // x and x*x.
