@@ -135,11 +135,49 @@ void checkAffine2(const dw_device& device, const Node& node) {
   if (problem.n > 0) expectPlan(device, node, problem);
 }
 
+// That pass, and the plain gradient after it: where the plan that does both cannot be built after all.
+template <int N, class T, Direction kDirection>
+class AfterAffine2 final : public dw_kernel {
+ public:
+  AfterAffine2(KernelPointer convolution, int64_t rows, int64_t c)
+      : convolution_(std::move(convolution)), rows_(rows), c_(c), gradient_(piece(convolution_->workspace)) {
+    workspace = gradient_ + static_cast<size_t>(rows_ * c_) * sizeof(T);
+  }
+  void run(const Launch& launch) override {
+    constexpr bool kInput = kDirection == Direction::inputGrad;
+    constexpr int kG = kInput ? 0 : 1;
+    T* gradient = launch.scratch<T>(gradient_);
+    const ChannelOperands<T, float, T, 2, 3> operands = {
+        {launch.in<T>(kG), launch.in<T>(kG + 1)},
+        {launch.in(kG + 2), launch.in(kG + 3), launch.in(kG + 4)},
+        gradient};
+    launchChannelMap<N>(launch, Affine2Map{}, operands, rows_, c_);
+    const void* inputs[] = {launch.inputs[0], launch.inputs[5]};
+    inputs[kG] = gradient;
+    convolution_->run({launch.device, inputs, launch.outputs, launch.workspace});
+  }
+
+ private:
+  KernelPointer convolution_;
+  int64_t rows_, c_;
+  size_t gradient_;
+};
+
 template <Direction kDirection>
 KernelPointer prepareAffine2(dw_device& device, const Node& node) {
-  const ConvolutionProblem problem = readAffine2<kDirection>(device, node);
+  ConvolutionProblem problem = readAffine2<kDirection>(device, node);
   if (problem.n == 0) return makeZeros(node.output(0));
-  return makePlanned(device.plans->plan(problem));
+  if (KernelPointer fused = tryPlanned(device, problem)) return fused;
+  problem.fusion = Fusion::none;
+  KernelPointer plain = makePlanned(device.plans->plan(problem));
+  const int64_t rows = problem.n * problem.oh * problem.ow, c = problem.o;
+  return withType(node.output(0).dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    return withWidth<T>(c, [&](auto width) -> KernelPointer {
+      constexpr int N = decltype(width)::value;
+      return std::make_unique<AfterAffine2<N, T, kDirection>>(std::move(plain), rows, c);
+    });
+  });
 }
 
 }  // namespace
