@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-limit_mib=60
+limit_mib=52
 architecture=90
 out=build/gpu-bundle
 pack=(xz -9e -T0)

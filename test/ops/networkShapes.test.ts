@@ -85,6 +85,8 @@ const xception: readonly Case[] = [
   ...convolution('shortcut', [2, 9, 9, 256], [728, 1, 1, 256], 2, 'same'),
   ['middle flow', 'channelSums', [normal(2, 19, 19, 728)], {}],
   ['middle flow', 'channelGradSums', [normal(2, 19, 19, 728), normal(2, 19, 19, 728)], {}],
+  // So many rows that several threads add up the partial sums of a channel.
+  ['entry flow', 'channelSums', [normal(2, 64, 64, 128)], {}],
   ['middle flow', 'channelAffine', [normal(2, 19, 19, 728), normal(728), normal(728)], {}],
   ['entry flow', 'maxPool', [random.distinct([1, 37, 37, 128])], pool],
   ['exit flow', 'globalAvgPool', [normal(2, 10, 10, 2048)], {}],
