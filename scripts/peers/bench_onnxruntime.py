@@ -1,4 +1,4 @@
-# Benchmark peer: ONNX Runtime on timm's Xception, exported by PyTorch; inference only.
+# Benchmark peer: ONNX Runtime on timm's Xception or Inception V3, exported by PyTorch; inference only.
 """python scripts/peers/bench_onnxruntime.py --mode infer --batch N --size S --threads T --warmup W"""
 
 import io
@@ -9,13 +9,13 @@ from multiprocessing import get_context
 from bench_protocol import serve
 
 
-def exported(batch, size):
+def exported(arch, batch, size):
     """The network with a softmax, as ONNX for exactly this shape, which is what the runtime optimizes best."""
     import torch
-    from bench_torch import xception
+    from bench_torch import network as peer
 
     torch.manual_seed(0)
-    model, _ = xception(torch)
+    model, _ = peer(torch, arch)
     network = torch.nn.Sequential(model, torch.nn.Softmax(dim=1)).eval()
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def prepare(options):
 
     # In a process of its own: PyTorch's memory is not the runtime's.
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
-        model = pool.submit(exported, options.batch, options.size).result()
+        model = pool.submit(exported, options.arch, options.batch, options.size).result()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
