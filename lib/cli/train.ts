@@ -12,8 +12,12 @@ import {
   type Dataset,
   type History,
   type Json,
+  learningRateOf,
+  optimizerOf,
+  presets,
   readRunConfig,
   type StepProfile,
+  scheduleOf,
   showProgram,
   Trainer,
   traceEvents,
@@ -37,7 +41,7 @@ import {
 import { sayHowManySkipped } from './folders.ts';
 import { count, percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
-import { learningRateOf, optimizerOf, type RecipeFlags, scheduleOf, withRecipeFlags } from './recipe.ts';
+import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecipeFlags } from './recipe.ts';
 import { openTrainingData } from './trainingData.ts';
 import { readFlagged } from './weights.ts';
 
@@ -61,6 +65,7 @@ const remembered = [
   'archOption',
   'classes',
   'size',
+  'preset',
   'batch',
   'epochs',
   'steps',
@@ -72,6 +77,9 @@ const remembered = [
   'epsilonOutside',
   'weightDecay',
   'schedule',
+  'decayRate',
+  'decayEpochs',
+  'decaySamples',
   'warmup',
   'polyak',
   'dropout',
@@ -140,7 +148,8 @@ function checkUsage(data: string | undefined, flags: TrainFlags): void {
     const arch = flags.arch ?? 'xception';
     checkSize(arch, flags.size, variantOf(arch, flags));
   }
-  optimizerOf(flags);
+  checkOptimizer(flags);
+  checkSchedule(flags);
 }
 
 /** The flags of a resumed run: those given now, else those that it was started with. */
@@ -152,7 +161,9 @@ async function rememberedFlags(
   const config = await readRunConfig(flags.out as string);
   const before = config?.command as Record<string, Json> | undefined;
   if (before === undefined) return { data, flags };
-  const given = (name: string) => command.getOptionValueSource(name) === 'cli';
+  // Another preset than the run's counts as if its flags were given: it is refused where it changes the run.
+  const anew = flags.preset === undefined || flags.preset === before.preset ? {} : presets[flags.preset];
+  const given = (name: string) => command.getOptionValueSource(name) === 'cli' || Object.hasOwn(anew, name);
   const total = given('epochs') || given('steps');
   const kept: Record<string, Json> = {};
   // What `auto` was then: the run goes on as it is, on another device too.
@@ -215,7 +226,16 @@ function interruptible(): { signal: AbortSignal; release: () => void } {
   };
 }
 
-async function train(given: string | undefined, givenFlags: TrainFlags, command: Command): Promise<void> {
+/** The flags with what their preset says. */
+function withPreset(flags: TrainFlags, command: Command): TrainFlags {
+  if (flags.preset === undefined) return flags;
+  const given = (name: string): unknown =>
+    command.getOptionValueSource(name) === 'cli' ? flags[name as keyof TrainFlags] : undefined;
+  return { ...flags, ...presetFlags(flags.preset, given) };
+}
+
+async function train(given: string | undefined, flagsAlone: TrainFlags, command: Command): Promise<void> {
+  const givenFlags = withPreset(flagsAlone, command);
   checkUsage(given, givenFlags);
   const { data, flags } = givenFlags.resume
     ? await rememberedFlags(given, givenFlags, command)

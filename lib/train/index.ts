@@ -29,6 +29,17 @@ export {
 export type { History } from './fit.ts';
 export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
 export type { FitOptions, FitProgress, TrainerOptions, TrainingData } from './options.ts';
+export { type PresetName, presetNames, presets } from './presets.ts';
 export { type InstructionTime, type OpTime, type StepProfile, traceEvents } from './profile.ts';
+export {
+  learningRateOf,
+  type OptimizerRecipe,
+  optimizerOf,
+  type Recipe,
+  type ScheduleName,
+  type ScheduleRecipe,
+  scheduleOf,
+  trainerOptionsOf,
+} from './recipe.ts';
 export { readRunConfig } from './runFolder.ts';
 export { Trainer } from './trainer.ts';
