@@ -1,9 +1,9 @@
 // Times every convolution of Xception, each direction, and the ops bound by memory, through the C interface.
 //
 //   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] [size, 0: no convolutions] [repeats]
-//   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] fused [repeats] [part of a name]
+//   cpu_bench build/Release/libdepthwise_cpu.so [threads] [batch] fused [repeats] [part of a name] [image size]
 //
-// The second form times the fused ops of a training step at 299 pixels, one by one at their shapes.
+// The second form times the fused ops of a training step, one by one at their shapes.
 #include <time.h>
 
 #include <algorithm>
@@ -174,7 +174,9 @@ void benchmarkMemory(plugin::Plugin& plugin, int64_t n, int repeats) {
 
 // The ops that passes fuse around depthwise convolutions, normalization and pooling, with their number in a
 // step of training: the sum of all is their share of it.
-void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* part) {
+void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* part, int64_t image) {
+  // Sides of the activations of blocks 2, 3, 4, 5 to 13 and 14.
+  const int64_t s2 = (image - 3) / 2 - 1, s3 = (s2 + 1) / 2, s4 = (s3 + 1) / 2, s5 = (s4 + 1) / 2, s14 = (s5 + 1) / 2;
   struct Timed {
     const char* name;
     int times;
@@ -229,41 +231,41 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     list.push_back({"conv2dInputGrad", times, y, {DW_OP_conv2dInputGrad, {y, w}, {x}, input}});
     list.push_back({"conv2dWeightGrad", times, y, {DW_OP_conv2dWeightGrad, {x, y}, {w}, weight}});
   };
-  pointwise(147, 64, 128, 1);
-  pointwise(147, 128, 128, 1);
-  pointwise(74, 128, 256, 1);
-  pointwise(74, 256, 256, 1);
-  pointwise(37, 256, 728, 1);
-  pointwise(37, 728, 728, 1);
-  pointwise(19, 728, 728, 25);
-  pointwise(19, 728, 1024, 1);
-  pointwise(10, 1024, 1536, 1);
-  pointwise(10, 1536, 2048, 1);
-  depthwise(147, 128, 1, 0, 1, 0);
-  depthwise(74, 128, 0, 1, 0, 1);
-  depthwise(74, 256, 1, 0, 1, 0);
-  depthwise(37, 256, 0, 1, 0, 1);
-  depthwise(37, 728, 1, 0, 1, 0);
-  depthwise(19, 728, 17, 9, 17, 9);
-  depthwise(10, 1536, 1, 0, 1, 0);
+  pointwise(s2, 64, 128, 1);
+  pointwise(s2, 128, 128, 1);
+  pointwise(s3, 128, 256, 1);
+  pointwise(s3, 256, 256, 1);
+  pointwise(s4, 256, 728, 1);
+  pointwise(s4, 728, 728, 1);
+  pointwise(s5, 728, 728, 25);
+  pointwise(s5, 728, 1024, 1);
+  pointwise(s14, 1024, 1536, 1);
+  pointwise(s14, 1536, 2048, 1);
+  depthwise(s2, 128, 1, 0, 1, 0);
+  depthwise(s3, 128, 0, 1, 0, 1);
+  depthwise(s3, 256, 1, 0, 1, 0);
+  depthwise(s4, 256, 0, 1, 0, 1);
+  depthwise(s4, 728, 1, 0, 1, 0);
+  depthwise(s5, 728, 17, 9, 17, 9);
+  depthwise(s14, 1536, 1, 0, 1, 0);
   {
-    const dw_aval x = shape({n, 147, 147, 64}), w = shape({64, 3, 3, 1});
+    const dw_aval x = shape({n, s2, s2, 64}), w = shape({64, 3, 3, 1});
     const std::vector<double> window = {1, 1, 1, 1, 1, 1, 1, 1, 64};
     std::vector<double> input = window, weight = window;
-    input.insert(input.end(), {147, 147});
+    input.insert(input.end(), {static_cast<double>(s2), static_cast<double>(s2)});
     weight.insert(weight.end(), {3, 3});
     list.push_back({"conv2d", 1, x, {DW_OP_conv2d, {x, w}, {x}, window}});
     list.push_back({"conv2dInputGrad", 1, x, {DW_OP_conv2dInputGrad, {x, w}, {x}, input}});
     list.push_back({"conv2dWeightGrad", 1, x, {DW_OP_conv2dWeightGrad, {x, x}, {w}, weight}});
   }
-  pooling(147, 128);
-  pooling(74, 256);
-  pooling(37, 728);
-  pooling(19, 1024);
-  channel(147, 128, 0, 0, 1);
-  channel(74, 128, 0, 1, 0);
-  channel(37, 256, 0, 1, 0);
-  channel(19, 728, 8, 8, 24);
+  pooling(s2, 128);
+  pooling(s3, 256);
+  pooling(s4, 728);
+  pooling(s5, 1024);
+  channel(s2, 128, 0, 0, 1);
+  channel(s3, 128, 0, 1, 0);
+  channel(s4, 256, 0, 1, 0);
+  channel(s5, 728, 8, 8, 24);
   std::printf("%-24s %-20s %7s %7s\n", "", "", "ms", "GB/s");
   double total = 0;
   for (const Timed& t : list) {
@@ -291,7 +293,7 @@ int main(int count, char** arguments) {
   std::printf("%s, %s\n", plugin.describe().c_str(), cpuTime ? "time of the thread" : "time on the clock");
   const int batch = number(3, 8), repeats = number(5, 3);
   if (count > 4 && std::strcmp(arguments[4], "fused") == 0) {
-    benchmarkFused(plugin, batch, repeats, count > 6 ? arguments[6] : "");
+    benchmarkFused(plugin, batch, repeats, count > 6 ? arguments[6] : "", number(7, 299));
     return 0;
   }
   const int size = number(4, 299);
