@@ -11,6 +11,13 @@ export {
   type PredictOptions,
 } from './classify/classifier.ts';
 export {
+  type ExplainedPicture,
+  Explainer,
+  type ExplainOptions,
+  type ExplainPictureOptions,
+  type Explanation,
+} from './classify/explain.ts';
+export {
   type ClassifierOptions,
   createClassifier,
   fromWeightFile,

@@ -140,12 +140,15 @@ export class Classifier implements Disposable {
    * taken as they are. Traceable.
    */
   logits(images: Tensor, context: ForwardContext = new ForwardContext()): Tensor {
-    const logits = this.network.forward(this.#input(images, context), context);
+    const logits = this.network.forward(this.input(images, context), context);
     return castIfNeeded(logits, 'f32');
   }
 
-  /** The network's input, in the type that is computed in. */
-  #input(images: Tensor, context: ForwardContext): Tensor {
+  /**
+   * The network's input, in the type that is computed in: uint8 images normalised by the model's rule, float32 ones as they
+   * are. Traceable.
+   */
+  input(images: Tensor, context: ForwardContext): Tensor {
     if (images.dtype !== 'u8') return context.cast(images);
     const { scale, shift } = preprocessings[this.#config.preprocessing];
     const { backend } = this;

@@ -1,7 +1,18 @@
 // `predict`: the best classes of image files, one line each, or the probabilities of an array of images.
 
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
 import { Command } from 'commander';
-import { bestOf, type Classifier, decodeImage, type Prediction, preprocessings, writeNpy } from '../index.ts';
+import {
+  bestOf,
+  type Classifier,
+  DataError,
+  decodeImage,
+  Explainer,
+  type Prediction,
+  preprocessings,
+  writeNpy,
+} from '../index.ts';
 import { readImages } from './arrayFiles.ts';
 import { PartialFailure, UsageError } from './failure.ts';
 import {
@@ -23,6 +34,8 @@ interface PredictFlags extends CommonFlags, ModeFlags, WeightFlags {
   readonly output?: string;
   readonly logits: boolean;
   readonly batch: number;
+  readonly explain: boolean;
+  readonly explainOut?: string;
 }
 
 export function predictCommand(): Command {
@@ -37,6 +50,12 @@ export function predictCommand(): Command {
     .option('--output <file>', '.npy for the probabilities, float32 [n, classes]')
     .option('--logits', 'logits in place of probabilities', false)
     .option('--batch <n>', 'images at a time', integer(1), 32)
+    .option(
+      '--explain',
+      'draw where the best class was seen (Grad-CAM) beside each image, as NAME.gradcam.png',
+      false,
+    )
+    .option('--explain-out <dir>', 'folder for these pictures, in place of beside the images')
     .action(async (images: string[], flags: PredictFlags) => {
       const { input, output } = flags;
       if ((input === undefined) !== (output === undefined)) {
@@ -44,6 +63,10 @@ export function predictCommand(): Command {
       }
       if ((input === undefined) === (images.length === 0)) {
         throw new UsageError('expected image files, or --input X.npy --output Y.npy');
+      }
+      const explains = flags.explain || flags.explainOut !== undefined;
+      if (explains && input !== undefined) {
+        throw new UsageError('--explain draws over image files; it does not go with --input');
       }
       const backend = openFlagged(flags);
       using model = await loadFlagged(flags);
@@ -78,6 +101,8 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
   const { size, classes, labels, preprocessing } = model.config;
   const { resize } = preprocessings[preprocessing];
   const stride = size * size * 3;
+  using explainer = flags.explain || flags.explainOut !== undefined ? new Explainer(model) : undefined;
+  const pictureOf = pictureNames(flags.explainOut);
   let failures = 0;
   for (let from = 0; from < files.length; from += flags.batch) {
     const part = files.slice(from, from + flags.batch);
@@ -105,7 +130,7 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
         precision: flags.precision,
       },
     );
-    readable.forEach((file, i) => {
+    for (const [i, file] of readable.entries()) {
       const row = outputs.subarray(i * classes, (i + 1) * classes);
       const predictions = bestOf(row, Math.min(flags.top, classes)).map(
         (index): Prediction => ({
@@ -114,12 +139,48 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
           probability: row[index] as number,
         }),
       );
-      if (flags.json) print({ file, predictions });
-      else
-        print(
-          `${file}: ${predictions.map(({ label, probability }) => `${label} ${probability.toFixed(3)}`).join(', ')}`,
-        );
-    });
+      const picture = explainer === undefined ? undefined : pictureOf(file);
+      if (explainer !== undefined && picture !== undefined) {
+        const { png } = await explainer.picture(file, { index: predictions[0]?.index as number });
+        await writePicture(picture, png);
+      }
+      if (flags.json)
+        print({ file, predictions, ...(picture === undefined ? {} : { explanation: picture }) });
+      else {
+        const words = predictions.map(({ label, probability }) => `${label} ${probability.toFixed(3)}`);
+        print(`${file}: ${words.join(', ')}${picture === undefined ? '' : `  (${picture})`}`);
+      }
+    }
   }
   if (failures > 0) throw new PartialFailure(`${failures} files could not be read`);
+}
+
+/**
+ * Where the picture of each image goes: beside it, or into `folder`, where images of the same name from different folders
+ * are told apart by a number.
+ */
+export function pictureNames(folder: string | undefined): (file: string) => string {
+  const taken = new Set<string>();
+  return (file) => {
+    const stem = basename(file, extname(file));
+    const where = folder ?? dirname(file);
+    const name = (n: number) => join(where, `${stem}${n === 1 ? '' : `-${n}`}.gradcam.png`);
+    let n = 1;
+    while (taken.has(name(n))) n += 1;
+    taken.add(name(n));
+    return name(n);
+  };
+}
+
+async function writePicture(path: string, png: Uint8Array): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, png);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split(',')[0] : String(cause);
+    throw new DataError(`${path}: cannot be written (${reason}); --explain-out names another folder`, {
+      file: path,
+      cause,
+    });
+  }
 }

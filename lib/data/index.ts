@@ -3,4 +3,5 @@
 export { type ArraysOptions, arrays, type ImageArray, type ManyHotArray } from './arrays.ts';
 export type { Augmentation, Batch, BatchOptions, Dataset } from './batch.ts';
 export { decodeImage, type ImageInfo, imageInfo, type ResizeRule } from './decode.ts';
+export { type HeatMap, heatOverlay } from './heatmap.ts';
 export { type ImageFolder, type ImageFolderOptions, imageFolder } from './imageFolder.ts';
