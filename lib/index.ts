@@ -63,4 +63,5 @@ export { type LayerSummary, type NetworkSummary, summarize } from './models/summ
 export * as nn from './nn/index.ts';
 export { ops } from './ops/index.ts';
 export * from './optim/index.ts';
+export * from './report/index.ts';
 export * from './train/index.ts';

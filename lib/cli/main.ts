@@ -10,6 +10,7 @@ import { exitCodeOf, messageOf } from './failure.ts';
 import { infoCommand } from './info.ts';
 import { resultsBegin, say, watchPipes } from './output.ts';
 import { predictCommand } from './predict.ts';
+import { reportCommand } from './report.ts';
 import { trainCommand } from './train.ts';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -32,6 +33,7 @@ function program(): Command {
     predictCommand(),
     convertCommand(),
     benchCommand(),
+    reportCommand(),
   ]) {
     command.copyInheritedSettings(root);
     root.addCommand(command);

@@ -10,6 +10,7 @@ import {
   type Classifier,
   createClassifier,
   type Dataset,
+  defaultBackend,
   type History,
   type Json,
   learningRateOf,
@@ -21,8 +22,9 @@ import {
   showProgram,
   Trainer,
   traceEvents,
+  writeRunReport,
 } from '../index.ts';
-import { Interrupted, UsageError } from './failure.ts';
+import { Interrupted, messageOf, UsageError } from './failure.ts';
 import {
   type CommonFlags,
   checkSize,
@@ -57,6 +59,7 @@ interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags, Va
   readonly logEvery: number;
   readonly profile: boolean;
   readonly dumpProgram: boolean;
+  readonly report: boolean;
 }
 
 /** Flags that a resumed run takes from its config.json where they are not given again. */
@@ -115,6 +118,7 @@ export function trainCommand(): Command {
     .option('--workers <n>', 'images decoded at the same time', integer(1))
     .option('--dump-program', 'print the program of a step on standard error before training', false)
     .option('--profile', 'at the end, where the time of a step goes: data, transfer, each op', false)
+    .option('--no-report', 'do not write report.html at the end')
     .option('--log-every <n>', 'steps between lines of metrics.jsonl', integer(1), 10)
     .action(async (data: string | undefined, flags: TrainFlags, command: Command) => {
       await train(data, flags, command);
@@ -320,6 +324,7 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       await writeFile(trace, traceEvents(profile));
       say(`every instruction is in ${trace}, for chrome://tracing or Perfetto`);
     }
+    if (flags.report && history.steps.length > 0) await report(out, flags, signal);
     sayHowManySkipped(sets.training.skipped);
     const done =
       history.steps.length === 0
@@ -328,6 +333,17 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
     say(`${done}; the run is in ${out}: depthwise predict IMAGE --weights ${out}`);
   } finally {
     release();
+  }
+}
+
+/** The page about the run. A training that is done does not fail because of it. */
+async function report(out: string, { batch, precision }: TrainFlags, signal: AbortSignal): Promise<void> {
+  const file = join(out, 'report.html');
+  try {
+    await writeRunReport(file, [out], { batchSize: batch, precision, backend: defaultBackend(), signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    say(`${file}: not written: ${messageOf(error, false)}`);
   }
 }
 

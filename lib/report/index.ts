@@ -1,0 +1,3 @@
+// Reports: pages about runs.
+
+export { type ReportOptions, runReport, writeRunReport } from './report.ts';
