@@ -79,7 +79,7 @@ git rev-parse --short HEAD 2>/dev/null >"$stage/commit" || true
 [ -z "$(git status --porcelain -uno 2>/dev/null)" ] || sed -i 's/$/+/' "$stage/commit"
 
 # 3. npm packages: what the package needs, mocha and chai, with all that these need.
-node scripts/bundle/packages.mjs bindings commander h5wasm sharp mocha chai |
+node scripts/bundle/packages.mjs bindings commander h5wasm sharp uplot mocha chai |
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.md' --exclude=browser-entry.js --files-from=- |
   tar -C "$stage" -xf -
 

@@ -20,6 +20,14 @@ export const spread = (values: readonly number[]): Spread => ({
   max: Math.max(...values),
 });
 
+/** Mean, and the standard deviation of a sample (over n - 1); that of a single value is not known: NaN. */
+export function sample(values: readonly number[]): { readonly mean: number; readonly deviation: number } {
+  const n = values.length;
+  const mean = values.reduce((sum, value) => sum + value, 0) / n;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, deviation: n < 2 ? Number.NaN : Math.sqrt(squares / (n - 1)) };
+}
+
 /**
  * y = intercept + slope x by least squares, and the largest distance of a point from it, as a share of the
  * point's y.

@@ -1,0 +1,170 @@
+// The pages about experiments: what the paper reports beside what was found here, and what was different.
+
+import {
+  type Chart,
+  type Column,
+  figure,
+  type Html,
+  html,
+  type Part,
+  type Point,
+  pageText,
+  percent,
+  table,
+  whole,
+} from '../../lib/report/parts.ts';
+import { countingScores } from '../../lib/report/runs.ts';
+import type { Circumstances } from '../support/machine.ts';
+import { showCircumstances } from '../support/machine.ts';
+import { contrastSentence, contrasts, type Figure, type VariantFindings } from './findings.ts';
+import { type PaperAccount, type PaperTable, paperConditions } from './paper.ts';
+import type { Outcome, TrainingSettings } from './runs.ts';
+
+/** A table of the paper, as it is printed there. */
+const paperTable = ({ caption, rows: [head = [], ...body] }: PaperTable): Html =>
+  table(
+    head.map((title, i) => ({ title, number: i > 0 })),
+    body,
+    { caption },
+  );
+
+/** What the paper has, as the left half of a page. */
+export const paperSide = ({ section, says, tables }: PaperAccount): Html => html`<div><h2>The paper</h2>
+<p class="note">Chollet 2017, ${section}. Its curves are published as pictures only; here is what it says and tabulates.</p>
+${says.map((sentence) => html`<p>${sentence}</p>`)}
+${tables.map(paperTable)}</div>`;
+
+/** A whole page. */
+export const experimentPage = (title: string, at: Circumstances, parts: Part): string =>
+  pageText({
+    title,
+    body: html`<header><h1>${title}</h1><p class="lead"><code>${at.command}</code></p></header>
+<main>${parts}</main>
+<footer>${showCircumstances(at)}</footer>`,
+  });
+
+const spread = ({ mean, deviation, values }: Figure, show: (value: number) => string): Part =>
+  values.length < 2 ? show(mean) : html`${show(mean)} <small>± ${show(deviation)}</small>`;
+
+/** Table of the variants: means over the seeds, with standard deviations. */
+function variantTable(findings: readonly VariantFindings[]): Html {
+  const columns: Column[] = [
+    { title: 'variant' },
+    { title: 'parameters', number: true },
+    { title: 'seeds', number: true },
+    { title: 'top-1', number: true },
+    { title: 'top-5', number: true },
+    { title: 'loss', number: true },
+    { title: 'best top-1', number: true },
+    { title: 'images/s', number: true },
+  ];
+  const rows = findings.map(({ variant, outcomes, top1, top5, loss, best, imagesPerSecond }, i) => [
+    html`<span class="key" style="background:var(--series-${i + 1})"></span>${variant.label}`,
+    whole(outcomes[0]?.parameters),
+    outcomes.length,
+    spread(top1, (value) => percent(value)),
+    spread(top5, (value) => percent(value)),
+    spread(loss, (value) => value.toFixed(3)),
+    spread(best, (value) => percent(value)),
+    spread(imagesPerSecond, (value) => value.toFixed(1)),
+  ]);
+  return table(columns, rows, {
+    caption: 'Validation at the end; mean over the seeds and standard deviation. Best: of all epochs.',
+  });
+}
+
+/** Mean over the seeds after each epoch that all of them have, with the least and largest value around it. */
+function meanCurve(
+  outcomes: readonly Outcome[],
+  read: (epoch: Outcome['epochs'][number]) => number | undefined,
+): { points: Point[]; low: number[]; high: number[] } {
+  const length = Math.min(...outcomes.map(({ epochs }) => epochs.length));
+  const found = Array.from({ length }, (_, i) => ({
+    x: (outcomes[0]?.epochs[i]?.epoch ?? 0) * (outcomes[0]?.stepsPerEpoch ?? 1),
+    values: outcomes.map(({ epochs }) => {
+      const epoch = epochs[i];
+      return (epoch === undefined ? undefined : read(epoch)) ?? Number.NaN;
+    }),
+  }));
+  return {
+    points: found.map(({ x, values }) => [x, values.reduce((sum, y) => sum + y, 0) / values.length] as const),
+    low: found.map(({ values }) => Math.min(...values)),
+    high: found.map(({ values }) => Math.max(...values)),
+  };
+}
+
+function trainingCharts(findings: readonly VariantFindings[]): Html {
+  const chart = (
+    title: string,
+    format: Chart['format'],
+    read: (epoch: Outcome['epochs'][number]) => number | undefined,
+  ): Chart => ({
+    title,
+    detail: 'mean over the seeds; the band goes from the least to the largest',
+    xLabel: 'gradient steps',
+    format,
+    series: findings.map(({ variant, outcomes }, i) => {
+      const { points, low, high } = meanCurve(outcomes, read);
+      const band = outcomes.length > 1 ? { band: { low, high } } : {};
+      return { label: variant.label, points, color: i + 1, ...band };
+    }),
+  });
+  const charts = [
+    chart('Validation top-1', 'percent', (epoch) => countingScores(epoch)?.top1),
+    chart('Validation loss', 'number', (epoch) => countingScores(epoch)?.loss),
+    chart('Training loss', 'number', ({ train }) => train.loss),
+  ];
+  return html`<div class="charts">${charts.map((each, i) => figure(`chart-${i}`, each))}</div>`;
+}
+
+/** What was different from the paper, side by side. */
+function conditions(
+  settings: TrainingSettings,
+  recipe: readonly (readonly [string, string])[],
+  outcomes: readonly Outcome[],
+): Html {
+  const [first] = outcomes;
+  const here = new Map<string, string>([
+    [
+      'images',
+      `${settings.data}: ${first?.trainingImages ?? '–'} images, ${first?.classes ?? '–'} classes` +
+        (settings.fraction < 1 ? ` (${percent(settings.fraction, 0)} of each class)` : ''),
+    ],
+    ['validation', `${first?.validationImages ?? '–'} images`],
+    ['image size', `${settings.size} pixels`],
+    ['hardware', [...new Set(outcomes.map(({ device, precision }) => `${device}, ${precision}`))].join('; ')],
+    ['images per step', String(settings.batch)],
+    ['length', `${settings.epochs} epochs, ${whole((first?.stepsPerEpoch ?? 0) * settings.epochs)} steps`],
+    ['seeds', [...new Set(outcomes.map(({ seed }) => seed))].join(', ')],
+    ...recipe,
+  ]);
+  return html`<h2>What is different from the paper</h2>
+${table(
+  [{ title: 'condition' }, { title: 'paper' }, { title: 'here' }],
+  paperConditions.map(([words, value]) => [words, value, here.get(words) ?? '–']),
+)}`;
+}
+
+/** The page of an experiment that trains. */
+export function trainingPage(
+  account: PaperAccount,
+  at: Circumstances,
+  settings: TrainingSettings,
+  recipe: readonly (readonly [string, string])[],
+  findings: readonly VariantFindings[],
+  planned: number,
+): string {
+  const outcomes = findings.flatMap(({ outcomes: own }) => own);
+  const missing = planned - outcomes.length;
+  const found = html`<div><h2>Here</h2>
+${missing > 0 ? html`<p class="note">${outcomes.length} of ${planned} runs are finished.</p>` : undefined}
+<ul>${contrasts(findings).map((contrast) => html`<li>${contrastSentence(contrast)}</li>`)}</ul>
+${variantTable(findings)}</div>`;
+  return experimentPage(
+    account.title,
+    at,
+    html`<div class="beside">${paperSide(account)}${found}</div>
+<h2>Curves, as the paper draws them</h2>${trainingCharts(findings)}
+${conditions(settings, recipe, outcomes)}`,
+  );
+}
