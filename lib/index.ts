@@ -28,7 +28,13 @@ export {
   xception,
 } from './classify/load.ts';
 export { computeTypeOf, type Precision, precisionOf, precisions } from './classify/precision.ts';
-export { type Preprocessing, type PreprocessingName, preprocessings } from './classify/preprocess.ts';
+export {
+  isPreprocessingName,
+  type Preprocessing,
+  type PreprocessingName,
+  preprocessings,
+  resizingOf,
+} from './classify/preprocess.ts';
 export { apply } from './core/apply.ts';
 export type { Aval, Shape } from './core/aval.ts';
 export { type Compiled, type CompileOptions, compile } from './core/compile.ts';
@@ -44,12 +50,16 @@ export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
 export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
 export * from './data/index.ts';
+export { imagenetLabels, imagenetSynsets } from './interop/imagenet.ts';
+export type { Match } from './interop/matching.ts';
 export { type NpyArray, readNpy, writeNpy } from './interop/npy.ts';
 export {
   type Activation,
   type ReadWeightsOptions,
+  readableEndings,
   readWeights,
   type WeightFile,
+  writableEndings,
   writeWeights,
 } from './interop/weights.ts';
 export { type OptionKind, type OptionKinds, type OptionValue, parseOptions } from './models/options.ts';

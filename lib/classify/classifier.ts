@@ -16,7 +16,7 @@ import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import { castIfNeeded } from '../ops/shape.ts';
 import { computeTypeOf, type Precision } from './precision.ts';
-import { type PreprocessingName, preprocessings } from './preprocess.ts';
+import { type PreprocessingName, preprocessings, resizingOf } from './preprocess.ts';
 
 /** What a classifier is beside its weights; kept in files. */
 export interface ClassifierConfig {
@@ -98,16 +98,20 @@ export class Classifier implements Disposable {
   }
 
   /**
-   * Changes labels, image size or activation, as training does when it learns them from the data and the loss.
+   * Changes labels, image size, activation or preprocessing, as training does when it learns them from the data and the
+   * loss, and loading from the file.
    * @throws ArgumentError where the labels are not as many as the classes
    */
-  configure(changes: Partial<Pick<ClassifierConfig, 'labels' | 'size' | 'activation'>>): void {
+  configure(
+    changes: Partial<Pick<ClassifierConfig, 'labels' | 'size' | 'activation' | 'preprocessing'>>,
+  ): void {
     const labels = changes.labels ?? this.#config.labels;
     if (labels !== undefined && labels.length !== this.#config.classes) {
       throw new ArgumentError(`classifier: ${this.#config.classes} classes, but ${labels.length} labels`);
     }
-    if (changes.activation !== undefined && changes.activation !== this.activation) {
-      this.#infer?.dispose(); // it computes the activation
+    const { activation = this.activation, preprocessing = this.#config.preprocessing } = changes;
+    if (activation !== this.activation || preprocessing !== this.#config.preprocessing) {
+      this.#infer?.dispose(); // it computes both
       this.#infer = undefined;
     }
     this.#config = { ...this.#config, ...changes };
@@ -220,7 +224,7 @@ export class Classifier implements Disposable {
                 : await resizePixels(part, [to - from, height, width, 3], {
                     height: size,
                     width: size,
-                    resize: preprocessings[this.#config.preprocessing].resize,
+                    ...resizingOf(this.#config.preprocessing),
                   }),
               [to - from, size, size, 3],
               options,
@@ -249,7 +253,7 @@ export class Classifier implements Disposable {
 
   async #decode(input: ImageInput): Promise<Uint8Array> {
     const { size, preprocessing } = this.#config;
-    const target = { height: size, width: size, resize: preprocessings[preprocessing].resize };
+    const target = { height: size, width: size, ...resizingOf(preprocessing) };
     if (typeof input === 'string' || input instanceof Uint8Array) return decodeImage(input, target);
     return resizePixels(input.data, [1, input.height, input.width, 3], target);
   }

@@ -154,9 +154,9 @@ export class Explainer implements Disposable {
   async picture(file: string | Uint8Array, options: ExplainPictureOptions = {}): Promise<ExplainedPicture> {
     const { size, preprocessing } = this.#model.config;
     const rule: Preprocessing = preprocessings[preprocessing];
-    const { resize } = rule;
+    const { resize, interpolation } = rule;
     const { index, longest = 800 } = options;
-    const seen = await decodeImage(file, { height: size, width: size, resize });
+    const seen = await decodeImage(file, { height: size, width: size, resize, interpolation });
     const classes = index === undefined ? {} : { classes: [index] };
     const [explanation] = await this.maps({ data: seen, shape: [1, size, size, 3] }, classes);
     const whole = await imageInfo(file);
@@ -164,7 +164,7 @@ export class Explainer implements Disposable {
     const scale = Math.min(1, longest / Math.max(part.height, part.width));
     const height = Math.max(1, Math.round(part.height * scale));
     const width = Math.max(1, Math.round(part.width * scale));
-    const data = await decodeImage(file, { height, width, resize });
+    const data = await decodeImage(file, { height, width, resize, interpolation });
     const png = await heatOverlay({ data, height, width }, explanation as Explanation);
     return { explanation: explanation as Explanation, png };
   }

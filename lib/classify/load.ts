@@ -77,7 +77,7 @@ export const inceptionV3 = (options: ClassifierOptions & InceptionV3Variant = {}
   named('inception_v3', options);
 
 /**
- * A classifier from a file of weights (ours or Keras'), a checkpoint or a run folder, whose newest checkpoint is taken.
+ * A classifier from a file of weights (ours, Keras', timm's or torchvision's), a checkpoint or a run folder, whose newest checkpoint is taken.
  * @param options raw: the weights themselves where there is a Polyak average too; classes: for a file without classifier
  * @throws CheckpointError or DataError naming the file
  */
@@ -121,10 +121,11 @@ export function fromWeightFile(
     ...option('batchNormMomentum', batchNormMomentum),
     variant: arch === weights.arch ? { ...variant, ...options.variant } : { ...options.variant },
   });
-  if (weights.activation !== undefined) model.configure({ activation: weights.activation });
-  if (!isPreprocessingName(weights.preprocessing)) {
-    throw new ArgumentError(`${where}unknown preprocessing ${JSON.stringify(weights.preprocessing)}`);
+  const { preprocessing, activation } = weights;
+  if (!isPreprocessingName(preprocessing)) {
+    throw new ArgumentError(`${where}unknown preprocessing ${JSON.stringify(preprocessing)}`);
   }
+  model.configure({ preprocessing, ...(activation === undefined ? {} : { activation }) });
   try {
     model.loadWeights(weights.tensors, {
       skipClassifier: weights.classes === undefined,

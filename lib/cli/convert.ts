@@ -1,32 +1,110 @@
 // `convert`: weights from one format into another, by the files' endings.
 
-import { Command } from 'commander';
-import { writeWeights } from '../index.ts';
+import { Command, Option } from 'commander';
+import {
+  architecture,
+  type Match,
+  preprocessings,
+  type WeightFile,
+  writableEndings,
+  writeWeights,
+} from '../index.ts';
 import { UsageError } from './failure.ts';
-import { type CommonFlags, withCommonFlags } from './flags.ts';
-import { print } from './output.ts';
-import { readFlagged } from './weights.ts';
+import {
+  type CommonFlags,
+  type VariantFlags,
+  variantOf,
+  withCommonFlags,
+  withVariantFlags,
+} from './flags.ts';
+import { print, table } from './output.ts';
+import { readFlagged, readLabels } from './weights.ts';
 
-interface ConvertFlags extends CommonFlags {
+interface ConvertFlags extends CommonFlags, VariantFlags {
   readonly raw: boolean;
+  readonly preprocessing?: string;
+  readonly labels?: string;
 }
 
-const endings = ['.safetensors', '.weights.h5', '.h5'];
+const endings: readonly string[] = writableEndings;
 
 export function convertCommand(): Command {
-  return withCommonFlags(new Command('convert'))
+  return withCommonFlags(withVariantFlags(new Command('convert')))
     .description('write weights in another format; the same weights give the same bytes')
-    .argument('<from>', 'run folder, checkpoint folder, .safetensors, .h5 or .weights.h5')
+    .argument('<from>', 'run folder, checkpoint folder, .safetensors, .h5, .weights.h5 or .keras')
     .argument('<to>', endings.join(', '))
     .option('--raw', 'the weights themselves, not their Polyak average', false)
+    .option('--labels <file>', 'names of the classes, one a line')
+    .addOption(
+      new Option(
+        '--preprocessing <rule>',
+        'how pixels become input (default: what the weights or their source say)',
+      ).choices(Object.keys(preprocessings)),
+    )
     .action(async (from: string, to: string, flags: ConvertFlags) => {
       if (!endings.some((ending) => to.toLowerCase().endsWith(ending))) {
         throw new UsageError(`cannot write ${to}; expected a name that ends with ${endings.join(', ')}`);
       }
-      const weights = await readFlagged(from, flags.raw);
+      const labels = flags.labels === undefined ? {} : { labels: await readLabels(flags.labels) };
+      const read = await readFlagged(from, flags.raw);
+      const weights = { ...read, ...rulesOf(read, flags), ...labels };
       await writeWeights(to, weights);
-      const tensors = weights.tensors.size;
-      if (flags.json) print({ from: weights.file ?? from, to, arch: weights.arch, tensors });
-      else print(`${to}: ${tensors} tensors of ${weights.arch} from ${weights.file ?? from}`);
+      if (flags.json) print(jsonOf(from, to, weights));
+      else printFor(from, to, weights);
     });
+}
+
+/** The rules of the weights' source, or those of the flags. */
+function rulesOf(
+  weights: WeightFile,
+  flags: ConvertFlags,
+): Partial<Pick<WeightFile, 'options' | 'preprocessing'>> {
+  const names = flags.archOption.map((text) => text.slice(0, text.indexOf('=')));
+  const kept = Object.entries(weights.options).filter(([name]) => !names.includes(name));
+  const given = names.length === 0 ? {} : variantOf(architecture(weights.arch).name, flags);
+  // torchvision's network with this option takes what torchvision's transforms make of pixels.
+  const transformed = given.transformInput === true ? 'imagenet' : undefined;
+  const preprocessing = flags.preprocessing ?? transformed;
+  return {
+    options: { ...Object.fromEntries(kept), ...given },
+    ...(preprocessing === undefined ? {} : { preprocessing }),
+  };
+}
+
+function jsonOf(from: string, to: string, weights: WeightFile): object {
+  const { file, source, arch, classes, preprocessing, options, tensors, matched } = weights;
+  return {
+    from: file ?? from,
+    to,
+    source,
+    arch,
+    classes: classes ?? null,
+    preprocessing,
+    options,
+    tensors: tensors.size,
+    ...(matched === undefined ? {} : { matched: matched.map(matchJson) }),
+  };
+}
+
+const matchJson = ({ name, shape, source, sourceShape }: Match) => ({
+  source,
+  source_shape: sourceShape,
+  name,
+  shape,
+});
+
+function printFor(from: string, to: string, { file, source, arch, tensors, matched, ...rest }: WeightFile) {
+  if (matched !== undefined) {
+    const rows = matched.map((match) => [
+      match.source,
+      `[${match.sourceShape.join(', ')}]`,
+      match.name,
+      `[${match.shape.join(', ')}]`,
+    ]);
+    print(table([[`in ${source}'s file`, 'shape', 'here', 'shape'], ...rows]));
+    print('');
+  }
+  print(`${to}: ${tensors.size} tensors of ${arch} from ${file ?? from}`);
+  const options = Object.entries(rest.options).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+  print(`preprocessing ${rest.preprocessing}${options.length === 0 ? '' : `; ${options.join(', ')}`}`);
 }

@@ -11,7 +11,9 @@ import {
   evaluate,
   type ImageFolder,
   imageFolder,
-  preprocessings,
+  imagenetLabels,
+  imagenetSynsets,
+  resizingOf,
 } from '../index.ts';
 import { readArrayLabels, readImages } from './arrayFiles.ts';
 import { UsageError } from './failure.ts';
@@ -63,15 +65,21 @@ async function readImportance(file: string): Promise<number[]> {
   return numbers;
 }
 
+/** Whether these are the names of ImageNet's classes, and the folders those of the data set, which are numbers of WordNet. */
+const isImageNet = (labels: readonly string[], dir: string): boolean =>
+  labels.join() === imagenetLabels.join() && isFolder(join(dir, imagenetSynsets[0] as string));
+
 /** The images of `dir`, or of its `validation/`, with the classes of the model. */
 function evaluationFolder(dir: string, model: Classifier, file: string): ImageFolder {
   const validation = join(dir, 'validation');
   const { size, labels, classes, preprocessing } = model.config;
-  const folder = imageFolder(isFolder(validation) ? validation : dir, {
+  const root = isFolder(validation) ? validation : dir;
+  const names = labels !== undefined && isImageNet(labels, root) ? imagenetSynsets : labels;
+  const folder = imageFolder(root, {
     size,
-    resize: preprocessings[preprocessing].resize,
+    ...resizingOf(preprocessing),
     onSkip: saySkipped,
-    ...(labels === undefined ? {} : { classes: labels }),
+    ...(names === undefined ? {} : { classes: names }),
   });
   if (folder.classes.length !== classes) {
     throw new DataError(

@@ -10,7 +10,7 @@ import {
   decodeImage,
   Explainer,
   type Prediction,
-  preprocessings,
+  resizingOf,
   writeNpy,
 } from '../index.ts';
 import { readImages } from './arrayFiles.ts';
@@ -99,7 +99,7 @@ async function predictArray(
 /** Files in batches. One that cannot be read is said on stderr and makes the exit code 1; the others are printed. */
 async function predictFiles(model: Classifier, files: readonly string[], flags: PredictFlags): Promise<void> {
   const { size, classes, labels, preprocessing } = model.config;
-  const { resize } = preprocessings[preprocessing];
+  const resizing = resizingOf(preprocessing);
   const stride = size * size * 3;
   using explainer = flags.explain || flags.explainOut !== undefined ? new Explainer(model) : undefined;
   const pictureOf = pictureNames(flags.explainOut);
@@ -107,7 +107,7 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
   for (let from = 0; from < files.length; from += flags.batch) {
     const part = files.slice(from, from + flags.batch);
     const decoded = await Promise.allSettled(
-      part.map((file) => decodeImage(file, { height: size, width: size, resize })),
+      part.map((file) => decodeImage(file, { height: size, width: size, ...resizing })),
     );
     const readable: string[] = [];
     const pixels = new Uint8Array(part.length * stride);

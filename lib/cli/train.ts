@@ -12,9 +12,11 @@ import {
   type Dataset,
   defaultBackend,
   type History,
+  isPreprocessingName,
   type Json,
   learningRateOf,
   optimizerOf,
+  type PreprocessingName,
   presets,
   readRunConfig,
   type StepProfile,
@@ -22,6 +24,7 @@ import {
   showProgram,
   Trainer,
   traceEvents,
+  type WeightFile,
   writeRunReport,
 } from '../index.ts';
 import { Interrupted, messageOf, UsageError } from './failure.ts';
@@ -183,11 +186,21 @@ async function rememberedFlags(
   return { data: data ?? folder, flags: { ...flags, ...kept } as TrainFlags };
 }
 
+/** The rule by which pixels become input: that of the weights to start from. */
+const preprocessingOf = (weights: WeightFile | undefined): PreprocessingName =>
+  weights !== undefined && isPreprocessingName(weights.preprocessing) ? weights.preprocessing : 'keras';
+
 /** A new classifier for the data, with the weights of `--init` if given. */
-async function classifierFor(flags: TrainFlags, training: Dataset, named: boolean): Promise<Classifier> {
-  const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
+function classifierFor(
+  flags: TrainFlags,
+  training: Dataset,
+  named: boolean,
+  weights: WeightFile | undefined,
+): Classifier {
   const arch = flags.arch ?? weights?.arch ?? 'xception';
-  const variant = variantOf(arch, flags);
+  // The network computes as the weights' own did, unless a flag says otherwise.
+  const { dropout: _, batchNormMomentum: __, ...rules } = weights?.arch === arch ? weights.options : {};
+  const variant = { ...rules, ...variantOf(arch, flags) };
   checkSize(arch, flags.size, variant);
   const { classes } = training;
   const model = createClassifier(arch, {
@@ -198,6 +211,7 @@ async function classifierFor(flags: TrainFlags, training: Dataset, named: boolea
     ...(training.size === undefined ? {} : { size: training.size }),
   });
   if (weights !== undefined) {
+    model.configure({ preprocessing: preprocessingOf(weights) });
     const left = model.loadWeights(weights.tensors, {
       skipClassifier: true,
       file: weights.file ?? (flags.init as string),
@@ -254,7 +268,8 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
   const { signal, release } = interruptible();
   try {
     openFlagged(flags);
-    const defaultSize = architecture(flags.arch ?? 'xception').size;
+    const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
+    const defaultSize = architecture(flags.arch ?? weights?.arch ?? 'xception').size;
     const sets = await openTrainingData({
       data,
       arrays: flags.arrays,
@@ -265,8 +280,9 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       augment: flags.augment,
       color: flags.color,
       loss: flags.loss,
+      preprocessing: preprocessingOf(weights),
     });
-    using model = await classifierFor(flags, sets.training, sets.named);
+    using model = classifierFor(flags, sets.training, sets.named, weights);
     const out = flags.out ?? freeFolder(model.config.arch);
     const { device, threads, deterministic, precision, seed, weightDecay, polyak, labelSmoothing, loss } =
       flags;

@@ -8,7 +8,8 @@ import {
   type Dataset,
   imageFolder,
   type ManyHotArray,
-  preprocessings,
+  type PreprocessingName,
+  resizingOf,
 } from '../index.ts';
 import { readArrayLabels, readImages } from './arrayFiles.ts';
 import { isFolder, saySkipped } from './folders.ts';
@@ -25,6 +26,8 @@ export interface DataFlags {
   readonly augment: Augmentation | undefined;
   readonly color: boolean;
   readonly loss: 'softmax' | 'sigmoid';
+  /** How whole images are resized. */
+  readonly preprocessing: PreprocessingName;
 }
 
 /** What to train on. */
@@ -50,8 +53,7 @@ async function openFolders(flags: DataFlags): Promise<TrainingSets> {
   if (folder === data && isFolder(beside)) {
     throw new DataError(`${data}: there is a validation/ in it, but no train/`, { file: data });
   }
-  const { resize } = preprocessings.keras;
-  const options = { size, color, resize, onSkip: saySkipped };
+  const options = { size, color, ...resizingOf(flags.preprocessing), onSkip: saySkipped };
   const found = imageFolder(folder, { ...options, augment });
   const training =
     classes === undefined || classes === found.classes.length
@@ -141,7 +143,7 @@ async function openArrays(flags: DataFlags): Promise<TrainingSets> {
     validation:
       flags.validation === undefined
         ? undefined
-        : imageFolder(flags.validation, { size, resize: preprocessings.keras.resize, onSkip: saySkipped }),
+        : imageFolder(flags.validation, { size, ...resizingOf(flags.preprocessing), onSkip: saySkipped }),
     named: false,
   };
 }

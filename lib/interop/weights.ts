@@ -4,9 +4,16 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
-import { type NormalizationRules, readKeras, writeKeras } from './kerasH5.ts';
-import { readSafetensors, writeSafetensors } from './safetensors.ts';
+import { imagenetLabels } from './imagenet.ts';
+import { readKerasArchive } from './kerasArchive.ts';
+import { type KerasArch, type KerasWeights, kerasTables, readKeras } from './kerasH5.ts';
+import { writeKeras } from './kerasWrite.ts';
+import type { Match } from './matching.ts';
+import { checkExpressible } from './rules.ts';
+import { readSafetensors, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { type StoredTensors, toFloat32, type WeightTensor } from './storedTensor.ts';
+import { type TorchArch, torchTables } from './torchNames.ts';
+import { type BatchesTracked, looksLikeTorch, parseTorch, toTorchTensors } from './torchWeights.ts';
 
 /** What makes probabilities of logits: of one class per image, or of each class by itself. */
 export type Activation = 'softmax' | 'sigmoid';
@@ -14,27 +21,32 @@ export type Activation = 'softmax' | 'sigmoid';
 /** Weights and what is known of them. */
 export interface WeightFile {
   /** Whose layout they were read from. */
-  readonly source: 'depthwise' | 'keras';
+  readonly source: 'depthwise' | 'keras' | 'timm' | 'torchvision';
   /** Name of the network, for example `xception`. */
   readonly arch: string;
   /** Undefined for a network without classifier. */
   readonly classes?: number;
   /** Names of the classes, in the order of the outputs. */
   readonly labels?: readonly string[];
-  /** Rule by which pixels become input; `keras` is to [-1, 1]. */
+  /** Rule by which pixels become input, by name: `keras`, `timm`, `torchvision` or `imagenet` (lib/classify/preprocess.ts). */
   readonly preprocessing: string;
   /** Edge of the images in pixels. */
   readonly size?: number;
   /** What makes probabilities of the logits. Default: softmax. */
   readonly activation?: Activation;
-  /** Options that the network was built with, beside the number of classes; what JSON holds. */
+  /**
+   * Options that the network was built with, beside the number of classes; what JSON holds. The rules of other programs
+   * (padding, epsilon, which variance is kept, what a mean counts) are options of our networks.
+   */
   readonly options: Readonly<Record<string, unknown>>;
-  /** Where they differ from those of the network by its name. */
-  readonly rules?: NormalizationRules;
+  /** What PyTorch counted beside the weights; kept for writing them back. */
+  readonly batchesTracked?: BatchesTracked;
   /** By our names, in our layouts. */
   readonly tensors: ReadonlyMap<string, WeightTensor>;
   /** The very file that was read: of a run, that of a checkpoint. */
   readonly file?: string;
+  /** Of a file of another program: where each tensor lies in it. */
+  readonly matched?: readonly Match[];
 }
 
 /** Options of {@link readWeights}. */
@@ -45,25 +57,38 @@ export interface ReadWeightsOptions {
   readonly warn?: (message: string) => void;
 }
 
-type Format = 'safetensors' | 'weights.h5' | 'h5';
+type Format = 'safetensors' | 'timm' | 'torchvision' | 'weights.h5' | 'h5' | 'keras';
 
-/** Longest first: `.weights.h5` also ends with `.h5`. */
+/** Longest first: `.weights.h5` also ends with `.h5`. Only what is written tells the first two from the third. */
 const endings: readonly (readonly [ending: string, format: Format])[] = [
-  ['.weights.h5', 'weights.h5'],
+  ['.torchvision.safetensors', 'torchvision'],
+  ['.timm.safetensors', 'timm'],
   ['.safetensors', 'safetensors'],
+  ['.weights.h5', 'weights.h5'],
   ['.hdf5', 'h5'],
   ['.h5', 'h5'],
+  ['.keras', 'keras'],
 ];
-const acceptedEndings = '.safetensors, .h5 or .weights.h5';
+
+/** What {@link readWeights} reads. */
+export const readableEndings = ['.safetensors', '.h5', '.weights.h5', '.keras'] as const;
+
+/** What {@link writeWeights} writes. */
+export const writableEndings = [
+  '.safetensors',
+  '.timm.safetensors',
+  '.torchvision.safetensors',
+  '.h5',
+  '.weights.h5',
+] as const;
+
+const listed = (names: readonly string[]): string => `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 
 const formatOf = (file: string): Format | undefined =>
   endings.find(([ending]) => file.toLowerCase().endsWith(ending))?.[1];
 
 function unknownEnding(file: string): DataError {
-  const hint = file.endsWith('.keras')
-    ? " (in Keras: keras.models.load_model(…).save_weights('x.weights.h5'))"
-    : '';
-  const message = `${file}: not a file of weights that is known, expected ${acceptedEndings}${hint}`;
+  const message = `${file}: not a file of weights that is known, expected ${listed(readableEndings)}`;
   return new DataError(message, { file, code: 'WEIGHTS_FORMAT' });
 }
 
@@ -72,8 +97,8 @@ const averageFile = 'average.safetensors';
 const checkpointName = /^step-(\d+)$/;
 
 /**
- * Reads weights: our `.safetensors`, Keras' `.h5` or `.weights.h5`, a checkpoint folder, or a run folder, of
- * which the newest undamaged checkpoint is taken. Of a checkpoint, the Polyak average is read where there is
+ * Reads weights: `.safetensors` (ours, timm's and torchvision's, told apart by their tensors' names), Keras' `.h5`,
+ * `.weights.h5` or `.keras`, a checkpoint folder, or a run folder, of which the newest undamaged checkpoint is taken. Of a checkpoint, the Polyak average is read where there is
  * one.
  * @throws DataError `FILE_MISSING`, `FILE_READ`, `FILE_EMPTY`, `WEIGHTS_FORMAT` (unknown ending) or
  *   `WEIGHTS_FOLDER`; CheckpointError for a file that is damaged, of another network or of another program.
@@ -90,11 +115,35 @@ export async function readWeights(path: string, options: ReadWeightsOptions = {}
 async function readFile(file: string): Promise<WeightFile> {
   const format = formatOf(file);
   if (format === undefined) throw unknownEnding(file);
-  if (format === 'safetensors') return readOwn(file);
-  const { arch, classes, tensors, rules } = await readKeras(file);
-  const { preprocessing, ...normalization } = rules;
-  const known = classes === undefined ? {} : { classes };
-  return { source: 'keras', arch, ...known, preprocessing, options: {}, rules: normalization, tensors };
+  if (format === 'keras') return fromKeras(await readKerasArchive(file));
+  if (format === 'h5' || format === 'weights.h5') return fromKeras(await readKeras(file));
+  const stored = await readSafetensors(file);
+  return stored.metadata.get('format') === formatName || !looksLikeTorch(stored.tensors)
+    ? parseOwn(stored, file)
+    : fromTorch(stored, file);
+}
+
+/** What is known of the classes of another program's weights: a thousand are those of ImageNet, as in all that is published. */
+function classesOf(classes: number | undefined): Pick<WeightFile, 'classes' | 'labels'> {
+  if (classes === undefined) return {};
+  return classes === imagenetLabels.length ? { classes, labels: imagenetLabels } : { classes };
+}
+
+function fromKeras({ arch, classes, options, tensors, matched }: KerasWeights): WeightFile {
+  return {
+    source: 'keras',
+    arch,
+    ...classesOf(classes),
+    preprocessing: 'keras',
+    options,
+    tensors,
+    matched,
+  };
+}
+
+function fromTorch({ tensors: stored, metadata }: SafetensorsFile, file: string): WeightFile {
+  const { classes, ...rest } = parseTorch(stored, metadata, file);
+  return { ...rest, ...classesOf(classes) };
 }
 
 async function readFolder(folder: string, options: ReadWeightsOptions): Promise<WeightFile> {
@@ -136,7 +185,7 @@ async function readCheckpoint(folder: string, options: ReadWeightsOptions): Prom
 }
 
 /** What `__metadata__.config` of our files holds. */
-type Config = Omit<WeightFile, 'source' | 'tensors' | 'file'>;
+type Config = Omit<WeightFile, 'source' | 'tensors' | 'file' | 'matched'>;
 
 const formatName = 'depthwise';
 const formatVersion = '1';
@@ -159,12 +208,11 @@ const fieldTests: Readonly<Record<keyof Config, (value: unknown) => boolean>> = 
   size: (value) => value === undefined || isPositiveInteger(value),
   activation: (value) => value === undefined || value === 'softmax' || value === 'sigmoid',
   options: isObject,
-  rules: (value) =>
+  batchesTracked: (value) =>
     value === undefined ||
-    (isObject(value) &&
-      typeof value.epsilon === 'number' &&
-      typeof value.momentum === 'number' &&
-      (value.variance === 'biased' || value.variance === 'unbiased')),
+    value === 'absent' ||
+    typeof value === 'number' ||
+    (isObject(value) && Object.values(value).every((count) => typeof count === 'number')),
 };
 
 function parseConfig(text: string, file: string): Config {
@@ -185,11 +233,13 @@ function parseConfig(text: string, file: string): Config {
   const { labels, classes } = config as Partial<Config>;
   if (labels !== undefined && labels.length !== classes)
     refuse(`has ${labels.length} labels for ${classes} classes`);
-  return config as object as Config;
+  const known = Object.entries(config).filter(([field]) => Object.hasOwn(fieldTests, field));
+  return Object.fromEntries(known) as object as Config;
 }
 
-async function readOwn(file: string): Promise<WeightFile> {
-  const { tensors: stored, metadata, checked } = await readSafetensors(file);
+const readOwn = async (file: string): Promise<WeightFile> => parseOwn(await readSafetensors(file), file);
+
+function parseOwn({ tensors: stored, metadata, checked }: SafetensorsFile, file: string): WeightFile {
   const refuse = (code: string, message: string): never => {
     throw new CheckpointError(`${file}: ${message}`, { file, code });
   };
@@ -197,7 +247,8 @@ async function readOwn(file: string): Promise<WeightFile> {
     const names = [...stored.keys()].slice(0, 3).join(', ');
     return refuse(
       'WEIGHTS_FOREIGN',
-      `not written by depthwise: no format in its metadata; its tensors are ${names}, …`,
+      `weights of another program: neither depthwise's nor those of timm's legacy_xception or torchvision's ` +
+        `inception_v3; its tensors are ${names}, …`,
     );
   }
   // Ours always has a checksum: without one, damage has hit the very place of it.
@@ -221,8 +272,10 @@ function canonicalJson(value: unknown): string {
 
 /** The metadata of our files for these weights. */
 export function weightMetadata(weights: Omit<WeightFile, 'tensors'>): Map<string, string> {
-  const { arch, classes, labels, preprocessing, size, activation, options, rules } = weights;
-  const config = canonicalJson({ arch, classes, labels, preprocessing, size, activation, options, rules });
+  const { arch, classes, labels, preprocessing, size, activation, options, batchesTracked } = weights;
+  const config = canonicalJson({
+    ...{ arch, classes, labels, preprocessing, size, activation, options, batchesTracked },
+  });
   return new Map([
     ['format', formatName],
     ['version', formatVersion],
@@ -230,34 +283,43 @@ export function weightMetadata(weights: Omit<WeightFile, 'tensors'>): Map<string
   ]);
 }
 
-/** Options that change no output at inference; a network with others is not what Keras has by its name. */
-const harmless = ['dropout', 'batchNormMomentum'];
+const isKerasArch = (arch: string): arch is KerasArch => Object.hasOwn(kerasTables, arch);
+const isTorchArch = (arch: string): arch is TorchArch => Object.hasOwn(torchTables, arch);
 
-function refuseVariants(file: string, { arch, options }: WeightFile): void {
-  const [variant] = Object.keys(options).filter((name) => !harmless.includes(name));
-  if (variant === undefined) return;
-  const given = `${variant}: ${JSON.stringify(options[variant])}`;
-  throw new CheckpointError(`${file}: Keras has no ${arch} with ${given}; expected .safetensors`, {
-    file,
-    code: 'KERAS_WEIGHTS',
-  });
+/** The metadata of a file with PyTorch's names; what torchvision's weights do not say of themselves is noted if known. */
+function torchMetadata({ arch, options, preprocessing }: WeightFile): Map<string, string> {
+  const metadata = new Map([['format', 'pt']]);
+  if (arch === 'inception_v3' && preprocessing === 'imagenet') {
+    metadata.set('transform_input', String(options.transformInput === true));
+  }
+  return metadata;
 }
 
 /**
- * Writes weights by the file's ending, atomically: `.safetensors` keeps everything; `.h5` and `.weights.h5`
- * are for Keras and keep the tensors only. The same weights give the same bytes: no time, no path.
- * @throws ArgumentError for an unknown ending; CheckpointError when the file cannot be written, or
- *   `KERAS_WEIGHTS` when the weights are not those of a network that Keras has.
+ * Writes weights by the file's ending, atomically: `.safetensors` keeps everything; `.timm.safetensors` and
+ * `.torchvision.safetensors` have their names and shapes; `.h5` and `.weights.h5` are for Keras. The last four keep the
+ * tensors only. The same weights give the same bytes: no time, no path.
+ * @throws ArgumentError for an unknown ending; CheckpointError when the file cannot be written, or `KERAS_WEIGHTS`,
+ *   `TIMM_WEIGHTS`, `TORCHVISION_WEIGHTS` or `TORCH_WEIGHTS` when that program's network computes something else.
  */
 export async function writeWeights(file: string, weights: WeightFile): Promise<void> {
   const format = formatOf(file);
-  if (format === undefined)
-    throw new ArgumentError(`${file}: cannot be written, expected ${acceptedEndings}`);
-  if (format !== 'safetensors') {
-    refuseVariants(file, weights);
-    return writeKeras(file, weights.tensors, { format });
+  if (format === undefined || format === 'keras')
+    throw new ArgumentError(`${file}: cannot be written, expected ${listed(writableEndings)}`);
+  const { arch, tensors } = weights;
+  if (format === 'safetensors') {
+    const stored: StoredTensors = new Map();
+    for (const [name, { shape, data }] of tensors) stored.set(name, { dtype: 'f32', shape, data });
+    return writeSafetensors(file, stored, weightMetadata(weights));
   }
-  const stored: StoredTensors = new Map();
-  for (const [name, { shape, data }] of weights.tensors) stored.set(name, { dtype: 'f32', shape, data });
-  return writeSafetensors(file, stored, weightMetadata(weights));
+  if (format === 'h5' || format === 'weights.h5') {
+    checkExpressible(file, 'keras', weights);
+    if (isKerasArch(arch)) await writeKeras(file, tensors, { format, arch });
+    return;
+  }
+  checkExpressible(file, format, weights);
+  if (isTorchArch(arch)) {
+    const stored = toTorchTensors(arch, tensors, weights.batchesTracked, file);
+    await writeSafetensors(file, stored, torchMetadata(weights), { checksum: false });
+  }
 }

@@ -7,6 +7,7 @@ import {
   BatchNorm,
   Concat,
   Conv2d,
+  channelAffine,
   Dropout,
   globalAvgPool,
   Linear,
@@ -27,6 +28,11 @@ export const inceptionV3Variant = {
   countPadding: flag(false),
   /** Running variance from the unbiased variance of the batch (PyTorch). */
   unbiasedVariance: flag(false),
+  /**
+   * The input is normalised by ImageNet's mean and deviation, and the network itself brings it to [-1, 1]: torchvision's
+   * `transform_input`, on with its published weights.
+   */
+  transformInput: flag(false),
 };
 
 /** Options of {@link inceptionV3Network}. */
@@ -41,6 +47,12 @@ export interface InceptionV3Options extends Partial<OptionsOf<typeof inceptionV3
 
 /** Of the loss of the classifier at the side: that of the authors' training code; the paper names none. */
 const auxiliaryWeight = 0.4;
+
+/** From ImageNet's mean and deviation (red, green, blue, of values in [0, 1]) to [-1, 1]: x · deviation / 0.5 + (mean - 0.5) / 0.5. */
+const fromImageNet = {
+  scale: [0.229, 0.224, 0.225].map((deviation) => deviation / 0.5),
+  shift: [0.485, 0.456, 0.406].map((mean) => (mean - 0.5) / 0.5),
+};
 
 type Kernel = readonly [height: number, width: number];
 
@@ -166,6 +178,7 @@ export function inceptionV3Network(options: InceptionV3Options): Module {
   // biome-ignore format: a stage and its shape stand on one line, as in the paper's table 1
   return new Sequential(
     // Stem                                                299 x 299 x 3
+    ...(options.transformInput === true ? [channelAffine(fromImageNet.scale, fromImageNet.shift)] : []),
     conv('conv1', 3, 32, 3, halve), //                     149 x 149 x 32
     conv('conv2', 32, 32, 3, { padding: 'valid' }), //     147 x 147 x 32
     conv('conv3', 32, 64, 3), //                           147 x 147 x 64

@@ -38,6 +38,14 @@ export const choice = <const T extends string>(names: readonly T[], fallback: No
   parse: (text) => text,
 });
 
+/** A number above 0. */
+export const positive = (fallback: number): OptionKind<number> => ({
+  fallback,
+  expected: 'a number above 0',
+  accepts: (value): value is number => typeof value === 'number' && value > 0 && Number.isFinite(value),
+  parse: (text) => (text.trim() === '' ? text : Number(text)),
+});
+
 const isWhole = (value: unknown, least: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= least;
 

@@ -2,6 +2,7 @@
 
 import {
   BatchNorm,
+  type BatchNormOptions,
   Conv2d,
   Dropout,
   elu,
@@ -14,9 +15,12 @@ import {
   Sequential,
 } from '../nn/layers.ts';
 import type { Module } from '../nn/module.ts';
-import { choice, flag, type OptionsOf, wholeOr, wholes } from './options.ts';
+import { choice, flag, type OptionsOf, positive, wholeOr, wholes } from './options.ts';
 
-/** What of the network is left open: the experiments of the paper. The defaults are figure 5. */
+/**
+ * What of the network is left open: the experiments of the paper, and where timm's `legacy_xception` computes otherwise. The
+ * defaults are figure 5 and Keras.
+ */
 export const xceptionVariant = {
   /** `vgg`: a plain stack of separable convolutions, as section 4.6 mentions; see separableVgg.ts. */
   style: choice(['xception', 'vgg'], 'xception'),
@@ -31,6 +35,15 @@ export const xceptionVariant = {
    * `channels` a depthwise one. A layer whose channels it does not divide takes the largest divisor below.
    */
   segments: wholeOr(1, ['channels'], 'channels'),
+  /**
+   * Padding of the poolings that halve the image: `tensorflow` puts an odd row and column at the bottom and right,
+   * `symmetric` has one on every side (PyTorch). They differ where the image has an even number of rows or columns.
+   */
+  samePadding: choice(['tensorflow', 'symmetric'], 'tensorflow'),
+  /** Of batch normalization, added to the variance; 1e-5 in timm. */
+  epsilon: positive(1e-3),
+  /** Running variance from the unbiased variance of the batch (PyTorch). */
+  unbiasedVariance: flag(false),
 };
 
 /** Options of {@link xceptionNetwork}. */
@@ -54,9 +67,16 @@ export function groupsOf(channels: number, segments: number | 'channels'): numbe
   return groups;
 }
 
+/** How all normalizations of a network are, as the options say. */
+function normalizationOf(options: Omit<XceptionOptions, 'classes'>): BatchNormOptions {
+  const { batchNormMomentum: momentum = 0.99, epsilon = 1e-3, unbiasedVariance: unbiased = false } = options;
+  return { momentum, epsilon, unbiased };
+}
+
 /** A separable convolution and its normalization, as the options say. */
 export function separableParts(options: Omit<XceptionOptions, 'classes'>) {
-  const { intermediateActivation, segments = 'channels', batchNormMomentum: momentum = 0.99 } = options;
+  const { intermediateActivation, segments = 'channels' } = options;
+  const normalization = normalizationOf(options);
   const between = { relu, elu, none: () => undefined }[intermediateActivation ?? 'none'];
   return (name: string, inputs: number, outputs: number) => {
     const groups = groupsOf(inputs, segments);
@@ -65,7 +85,7 @@ export function separableParts(options: Omit<XceptionOptions, 'classes'>) {
         name,
         new SeparableConv2d(inputs, outputs, { kernel: 3, padding: 'same', groups, between: between() }),
       ],
-      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
+      [`${name}_bn`, new BatchNorm(outputs, normalization)],
     );
   };
 }
@@ -86,14 +106,15 @@ export function head(features: number, options: XceptionOptions): Module {
 
 /** The parts of figure 5. */
 function parts(options: XceptionOptions) {
-  const { residual = true, batchNormMomentum: momentum = 0.99 } = options;
+  const { residual = true, samePadding = 'tensorflow' } = options;
+  const normalization = normalizationOf(options);
   const separable = separableParts(options);
 
   /** "All Convolution and SeparableConvolution layers are followed by batch normalization" (figure 5). */
   const conv = (name: string, inputs: number, outputs: number, stride = 1) =>
     new Sequential(
       [name, new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 'valid' })],
-      [`${name}_bn`, new BatchNorm(outputs, { momentum })],
+      [`${name}_bn`, new BatchNorm(outputs, normalization)],
     );
 
   /** A module of the entry or exit flow: two separable convolutions, pooled, beside a strided 1 x 1 convolution. */
@@ -109,12 +130,12 @@ function parts(options: XceptionOptions) {
       separable(`${name}_sepconv1`, inputs, inner),
       relu(),
       separable(`${name}_sepconv2`, inner, outputs),
-      maxPool(3, 2, 'same'),
+      maxPool(3, 2, samePadding === 'symmetric' ? 1 : 'same'),
     );
     if (!residual) return main;
     const shortcut = new Sequential(
       [`${name}_shortcut`, new Conv2d(inputs, outputs, { kernel: 1, stride: 2, padding: 'same' })],
-      [`${name}_shortcut_bn`, new BatchNorm(outputs, { momentum })],
+      [`${name}_shortcut_bn`, new BatchNorm(outputs, normalization)],
     );
     return new Residual(main, shortcut);
   };

@@ -227,6 +227,14 @@ export const avgPool = (
   options: { readonly countPadding?: boolean } = {},
 ): Module => new Lambda('avgPool', (x) => ops.avgPool(x, { kernel, stride, padding, ...options }));
 
+/** x · scale + shift per channel, with numbers that are not trained; [..., c]. */
+export const channelAffine = (scale: readonly number[], shift: readonly number[]): Module =>
+  new Lambda('channelAffine', (x) => {
+    const vector = (values: readonly number[]) =>
+      ops.concat(values.map((value) => fillBeside(x, [1], value, 'f32')));
+    return ops.channelAffine(x, vector(scale), vector(shift));
+  });
+
 /** Layers one after the other. Names come from the keys; see {@link Module.children} for the empty name. */
 export class Sequential extends Module {
   readonly #layers: readonly (readonly [string, Module])[];

@@ -6,7 +6,8 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { buildH5, type H5Reader, readH5 } from '../../lib/interop/h5File.ts';
-import { type KerasWriteFormat, parseKeras, serializeKeras } from '../../lib/interop/kerasH5.ts';
+import { parseKeras } from '../../lib/interop/kerasH5.ts';
+import { type KerasWriteFormat, serializeKeras } from '../../lib/interop/kerasWrite.ts';
 import { xceptionWeights } from '../../lib/interop/xceptionNames.ts';
 import { kerasFile, ourWeights, recorded, type Structure } from '../support/kerasFiles.ts';
 import { damages, rejection } from './corruption.ts';
@@ -46,12 +47,8 @@ describe('Keras files of Xception', () => {
       expect(read.classes).to.equal(classes);
       const expected = ourWeights(classes);
       expect(difference(expected, read.tensors)).to.equal(undefined);
-      expect(read.rules).to.deep.equal({
-        preprocessing: 'keras',
-        epsilon: 1e-3,
-        momentum: 0.99,
-        variance: 'biased',
-      });
+      expect(read.arch).to.equal('xception');
+      expect(read.options).to.deep.equal({});
     });
   }
 
@@ -88,7 +85,7 @@ describe('Keras files of Xception', () => {
     const refused = async (change: (weights: typeof withTop) => void) => {
       const weights = new Map(withTop);
       change(weights);
-      return rejection(serializeKeras(weights, 'h5', 'out.h5'));
+      return rejection(serializeKeras(weights, 'h5', { file: 'out.h5' }));
     };
     const missing = await refused((weights) => weights.delete('block5_sepconv2.pointwise.weight'));
     expect(missing.code).to.equal('KERAS_WEIGHTS');
