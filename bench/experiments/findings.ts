@@ -81,14 +81,17 @@ export function contrasts(findings: readonly VariantFindings[]): Contrast[] {
 
 const points = (share: number): string => `${(100 * Math.abs(share)).toFixed(1)} points`;
 
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** A contrast as a sentence, beside what the paper found: that its first variant is the better one. */
 export function contrastSentence({ first, second, difference, standardError }: Contrast): string {
   const better = difference > 0 ? first : second;
   const worse = difference > 0 ? second : first;
-  const found =
+  const found = capital(
     difference === 0
       ? `${first} and ${second} end with the same top-1`
-      : `${better} ends ${points(difference)} of top-1 above ${worse}`;
+      : `${better} ends ${points(difference)} of top-1 above ${worse}`,
+  );
   if (difference === 0) return `${found}; in the paper ${first} is better.`;
   const agrees = difference > 0 ? 'as in the paper' : 'the other way round than in the paper';
   if (!Number.isFinite(standardError)) return `${found}, ${agrees}; with one seed, chance is not ruled out.`;

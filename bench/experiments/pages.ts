@@ -29,8 +29,17 @@ const paperTable = ({ caption, rows: [head = [], ...body] }: PaperTable): Html =
   );
 
 /** What the paper has, as the left half of a page. */
-export const paperSide = ({ section, says, tables }: PaperAccount): Html => html`<div><h2>The paper</h2>
-<p class="note">Chollet 2017, ${section}. Its curves are published as pictures only; here is what it says and tabulates.</p>
+export const paperSide = ({
+  title,
+  section,
+  says,
+  tables,
+}: PaperAccount): Html => html`<div><h2>The paper</h2>
+<p class="note">Chollet 2017, ${section}.${
+  /^Figure/.test(title)
+    ? ' Its curves are published as a picture only; here is what it says and tabulates.'
+    : undefined
+}</p>
 ${says.map((sentence) => html`<p>${sentence}</p>`)}
 ${tables.map(paperTable)}</div>`;
 
@@ -158,12 +167,13 @@ export function trainingPage(
   const missing = planned - outcomes.length;
   const found = html`<div><h2>Here</h2>
 ${missing > 0 ? html`<p class="note">${outcomes.length} of ${planned} runs are finished.</p>` : undefined}
-<ul>${contrasts(findings).map((contrast) => html`<li>${contrastSentence(contrast)}</li>`)}</ul>
-${variantTable(findings)}</div>`;
+<ul>${contrasts(findings).map((contrast) => html`<li>${contrastSentence(contrast)}</li>`)}</ul></div>`;
   return experimentPage(
     account.title,
     at,
     html`<div class="beside">${paperSide(account)}${found}</div>
+<h2>Variants</h2>
+${variantTable(findings)}
 <h2>Curves, as the paper draws them</h2>${trainingCharts(findings)}
 ${conditions(settings, recipe, outcomes)}`,
   );

@@ -82,7 +82,7 @@ networks on one machine is. The paper's 23,626,728 parameters are those of its a
   return experimentPage(
     paper.table3.title,
     at,
-    html`<div class="beside">${paperSide(paper.table3)}${here}</div>${differences}`,
+    html`<div class="beside uneven">${paperSide(paper.table3)}${here}</div>${differences}`,
   );
 }
 
@@ -115,7 +115,7 @@ export function segmentsPage(
   return experimentPage(
     paper.segments.title,
     at,
-    html`<div class="beside">${paperSide(paper.segments)}<div><h2>Here</h2>
+    html`<div class="beside uneven">${paperSide(paper.segments)}<div><h2>Here</h2>
 <p>Xception with the spatial part of every separable convolution in so many segments; 1 is a regular convolution before each
 pointwise one, as many as channels is the network of the paper. Both ends are exact (test/models/xceptionVariants.test.ts). A layer
 whose channels the number does not divide takes the largest divisor below it.</p>
@@ -131,6 +131,7 @@ ${table(
   rows,
   { caption: `${how(settings)}; 1,000 classes.` },
 )}</div></div>
+<h2>Curves</h2>
 <div class="charts">${charts.map((each, i) => figure(`chart-${i}`, each))}</div>`,
   );
 }

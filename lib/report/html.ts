@@ -75,7 +75,10 @@ export function table(
       (cell, i) => html`<td${side(i + 1)}>${cell}</td>`,
     )}</tr>\n`;
   });
-  const caption = options.caption === undefined ? undefined : html`<caption>${options.caption}</caption>`;
-  return html`<div class="scroll"><table>${caption}<thead><tr>${head}</tr></thead>
+  const framed = html`<div class="scroll"><table><thead><tr>${head}</tr></thead>
 <tbody>${body}</tbody></table></div>`;
+  // Not a caption of the table's own, which would scroll with it.
+  return options.caption === undefined
+    ? framed
+    : html`<figure><figcaption class="note">${options.caption}</figcaption>${framed}</figure>`;
 }

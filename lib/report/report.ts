@@ -6,7 +6,7 @@ import type { Backend } from '../backend/backend.ts';
 import { openDevice } from '../backend/devices.ts';
 import { fromWeightFile } from '../classify/load.ts';
 import type { Precision } from '../classify/precision.ts';
-import { preprocessings } from '../classify/preprocess.ts';
+import { resizingOf } from '../classify/preprocess.ts';
 import { DepthwiseError } from '../core/errors.ts';
 import { imageFolder } from '../data/imageFolder.ts';
 import { writeFileAtomic } from '../interop/atomic.ts';
@@ -66,8 +66,11 @@ async function answers(run: RecordedRun, title: Html, options: ReportOptions): P
     using model = fromWeightFile(weights, { file: weights.file ?? run.folder });
     model.to(options.backend ?? openDevice('auto'));
     const { size, preprocessing, labels } = model.config;
-    const { resize } = preprocessings[preprocessing];
-    const set = imageFolder(folder, { size, resize, ...(labels === undefined ? {} : { classes: labels }) });
+    const set = imageFolder(folder, {
+      size,
+      ...resizingOf(preprocessing),
+      ...(labels === undefined ? {} : { classes: labels }),
+    });
     const found = await inspect(model, set, {
       ...(mistakes === undefined ? {} : { mistakes }),
       ...(batchSize === undefined ? {} : { batchSize }),

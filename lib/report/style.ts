@@ -26,14 +26,16 @@ body {
 }
 h1 { font-size: clamp(1.4rem, 1rem + 1.6vw, 2rem); line-height: 1.2; margin: 0 0 .35rem; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 .75rem; padding-top: 1rem; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+ul { padding-left: 1.2rem; max-width: 75ch; }
+ul.note { color: var(--soft); }
 h3 { font-size: 1rem; margin: 1.75rem 0 .6rem; }
 p { max-width: 70ch; margin: .5rem 0; }
 a { color: var(--accent); }
 code { font: .9em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-.lead, .note, figcaption, caption { color: var(--soft); }
-.note, caption { font-size: .875rem; }
+.lead, .note, figcaption { color: var(--soft); }
+.note { font-size: .875rem; }
+figcaption.note { max-width: 70ch; margin-bottom: .4rem; }
 .lead { margin: 0 0 1.25rem; max-width: none; }
-ul.note { padding-left: 1.2rem; max-width: 75ch; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.25rem 0; padding: 0; }
 .tiles > div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem .9rem; }
 .tiles dt { color: var(--soft); font-size: .8rem; }
@@ -41,7 +43,6 @@ ul.note { padding-left: 1.2rem; max-width: 75ch; }
 .tiles dd small { display: block; font-size: .8rem; font-weight: 400; color: var(--soft); }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: 0 0 .4rem; }
 th, td { padding: .32rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { border-bottom: 2px solid var(--line); font-weight: 600; font-size: .82rem; color: var(--soft); vertical-align: bottom; }
 tbody th { font-weight: 500; }
@@ -52,6 +53,8 @@ tr.differs td { font-weight: 600; }
 .bar i { display: block; height: 100%; background: var(--series-1); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
 .beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1.5rem; align-items: start; }
+.uneven { grid-template-columns: minmax(0, 1fr); }
+@media (min-width: 60rem) { .uneven { grid-template-columns: minmax(0, 1fr) minmax(0, 2fr); } }
 figure { margin: 0; min-width: 0; }
 figure.chart { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem .8rem .5rem; }
 figure.chart figcaption { font-size: .9rem; margin: 0 .2rem .4rem; color: var(--text); font-weight: 600; }
@@ -63,7 +66,7 @@ figure.chart figcaption small { font-weight: 400; color: var(--soft); }
 .uplot .u-legend .u-series { padding-right: .6rem; }
 .uplot .u-legend th { font-weight: 500; }
 .uplot .u-legend .u-inline .u-label::after, .uplot .u-inline .u-series th::after { content: ""; }
-.uplot .u-legend .u-value { color: var(--soft); min-width: 3.4rem; display: inline-block; }
+.uplot .u-legend .u-value { color: var(--soft); min-width: 2.6rem; display: inline-block; }
 .uplot .u-select { background: rgba(128, 140, 155, .18); }
 .uplot .u-cursor-x, .uplot .u-cursor-y { border-color: var(--soft); }
 table.confusion { border-collapse: separate; border-spacing: 2px; }

@@ -99,9 +99,9 @@ describe('experiments', () => {
       return contrast === undefined ? '' : contrastSentence(contrast);
     };
     expect(sentence([0.8, 0.81], [0.5, 0.51])).to.match(
-      /^with residual .* 30\.0 points .*as in the paper\.$/,
+      /^With residual .* 30\.0 points .*as in the paper\.$/,
     );
-    expect(sentence([0.5, 0.51], [0.8, 0.81])).to.match(/^without .*the other way round than in the paper/);
+    expect(sentence([0.5, 0.51], [0.8, 0.81])).to.match(/^Without .*the other way round than in the paper/);
     expect(sentence([0.5, 0.7], [0.6, 0.62])).to.match(/these runs do not tell\.$/);
     expect(sentence([0.7], [0.6])).to.match(/with one seed, chance is not ruled out\.$/);
   });
