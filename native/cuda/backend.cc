@@ -7,6 +7,9 @@
 
 #include "check.h"
 #include "op.h"
+#ifdef DW_CUDASIM
+#include "watch.h"
+#endif
 
 namespace dw::cuda {
 namespace {
@@ -149,6 +152,9 @@ dw_status prepare(dw_device* device, const dw_node* node, dw_kernel** kernel, si
                   dw_error* error) {
   return guard(device, error, opName(node->op), [&] {
     KernelPointer prepared = checkedOp(*device, *node).prepare(*device, Node(*node));
+#ifdef DW_CUDASIM
+    prepared = watch(std::move(prepared), Node(*node));
+#endif
     prepared->op = opName(node->op);
     *workspace = prepared->workspace;
     *kernel = prepared.release();

@@ -16,9 +16,11 @@ constexpr size_t kStack = size_t{64} << 10;
 #endif
 constexpr size_t kGuard = 4096;
 
-// Who is being entered for the first time, and from where, for Fiber::begin.
-thread_local Fiber* entering = nullptr;
-thread_local Fiber* leaving = nullptr;
+// Who is being entered, and from where. One thread at a time runs a grid; and not of a thread's own, since a
+// fiber that one thread has left may be entered by another, whose variables a compiler does not expect after
+// a call.
+Fiber* entering = nullptr;
+Fiber* leaving = nullptr;
 
 }  // namespace
 

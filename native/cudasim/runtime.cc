@@ -14,6 +14,10 @@
 #include <unordered_map>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "grid.h"
 #include "simulation.h"
 
@@ -44,6 +48,9 @@ constexpr size_t kMostPending = 256;
 
 std::recursive_mutex mutex;
 std::map<uintptr_t, size_t> deviceMemory, pinnedMemory;  // by address
+#ifdef __SANITIZE_ADDRESS__
+std::vector<cudasim::Range> confined;  // allocations of which only parts can be reached
+#endif
 uint64_t used = 0;
 uint64_t limit = kMemory;
 std::unordered_map<const void*, size_t> sharedLimits;
@@ -60,13 +67,19 @@ cudaError_t returned(cudaError_t error) {
   return error;
 }
 
-// Whether [pointer, pointer + bytes) lies in one allocation.
-bool within(const std::map<uintptr_t, size_t>& memory, const void* pointer, size_t bytes) {
+// The allocation that [pointer, pointer + bytes) lies in; nullptr if it does not lie in one.
+const std::pair<const uintptr_t, size_t>* allocationOf(const std::map<uintptr_t, size_t>& memory,
+                                                       const void* pointer, size_t bytes) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   auto next = memory.upper_bound(address);
-  if (next == memory.begin()) return false;
-  const auto& [start, size] = *--next;
-  return address - start <= size && bytes <= size - (address - start);
+  if (next == memory.begin()) return nullptr;
+  const auto& found = *--next;
+  const auto& [start, size] = found;
+  return address - start <= size && bytes <= size - (address - start) ? &found : nullptr;
+}
+
+bool within(const std::map<uintptr_t, size_t>& memory, const void* pointer, size_t bytes) {
+  return allocationOf(memory, pointer, bytes) != nullptr;
 }
 
 cudasim::Order orderOf(int device) {
@@ -132,7 +145,25 @@ void reset() {
   sticky = injected = cudaSuccess;
   limit = kMemory;
   lastMessage.clear();
+  confine({});
 }
+
+#ifdef __SANITIZE_ADDRESS__
+void confine(const std::vector<Range>& ranges) {
+  const Lock lock(mutex);
+  for (const auto& [start, bytes] : confined) __asan_unpoison_memory_region(start, bytes);
+  confined.clear();
+  for (const auto& [start, bytes] : ranges) {
+    const auto* allocation = bytes > 0 ? allocationOf(deviceMemory, start, bytes) : nullptr;
+    if (allocation == nullptr) continue;
+    confined.push_back({reinterpret_cast<const void*>(allocation->first), allocation->second});
+    __asan_poison_memory_region(confined.back().start, confined.back().bytes);
+  }
+  for (const auto& [start, bytes] : ranges) __asan_unpoison_memory_region(start, bytes);
+}
+#else
+void confine(const std::vector<Range>&) {}
+#endif
 
 }  // namespace cudasim
 
@@ -245,6 +276,7 @@ cudaError_t cudaFree(void* pointer) {
   const auto found = deviceMemory.find(reinterpret_cast<uintptr_t>(pointer));
   if (found == deviceMemory.end()) return returned(cudaErrorInvalidValue);
   for (cudaStream_t stream : streams()) drain(stream);
+  cudasim::confine({});
   used -= found->second;
   deviceMemory.erase(found);
   std::free(pointer);

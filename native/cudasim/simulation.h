@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <vector>
+
 namespace cudasim {
 
 // The next kernel that runs fails with this error, and every call after it, as when a device is lost.
@@ -14,6 +16,14 @@ void limitMemory(uint64_t bytes);
 const char* message();
 // Everything works again.
 void reset();
+
+struct Range {
+  const void* start;
+  size_t bytes;
+};
+// Under AddressSanitizer: of the allocations that these lie in, nothing but these can be reached from now on.
+// None: everything can, again.
+void confine(const std::vector<Range>& ranges);
 
 }  // namespace cudasim
 
