@@ -1,10 +1,10 @@
-// `npm run experiments -- figure6|figure9|figure10|table3|segments`: repeats an experiment of the paper on a folder of images,
+// `npm run experiments -- figure6|figure9|figure10|table3|segments`: repeats experiments of the paper on a folder of images,
 // with one recipe and the same seeds for all variants, and writes one page with the paper's results beside those found.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { Interrupted, UsageError } from '../lib/cli/failure.ts';
+import { Interrupted } from '../lib/cli/failure.ts';
 import { checkSize, integer, listOf, real } from '../lib/cli/flags.ts';
 import { print, say, table } from '../lib/cli/output.ts';
 import {
@@ -68,7 +68,7 @@ const fraction = (text: string): number => {
 const names = peers.map(({ name }) => name);
 const command = new Command('experiments')
   .description("the paper's experiments: figures 6, 9 and 10 by training, table 3 and segments by measuring")
-  .addArgument(new Argument('<experiment>').choices(experimentNames))
+  .addArgument(new Argument('<experiments...>', 'one or more, in this order').choices(experimentNames))
   .option('--data <dir>', 'folder with train/ and validation/', 'examples/data/clothing')
   .option('--out <dir>', 'folder of the runs and of the page', 'runs/experiments')
   .option('--results <dir>', 'folder of the figures as JSON', resultsFolder)
@@ -93,11 +93,10 @@ const command = new Command('experiments')
   ])
   .option('--peers <names>', `table3: among ${names.join(', ')}; separated by commas`, listOf(names), names)
   .parse();
-const name = command.args[0] as ExperimentName;
 const flags = command.opts<Flags>();
 
 /** Writes the page and the figures. @returns their paths */
-function write(page: string, found: object): string[] {
+function write(name: ExperimentName, page: string, found: object): string[] {
   const folder = resolve(flags.out, name);
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'report.html');
@@ -149,7 +148,7 @@ async function runTraining(experiment: TrainingName, signal: AbortSignal): Promi
   const variants = trainings[experiment];
   const settings = trainingSettings();
   for (const { arch, options } of variants) checkSize(arch, flags.size, options);
-  const folder = resolve(flags.out, name);
+  const folder = resolve(flags.out, experiment);
   keepSettings(folder, settings);
   const { device, precision, threads, workers, seeds } = flags;
   const outcomes: Outcome[] = [];
@@ -164,7 +163,7 @@ async function runTraining(experiment: TrainingName, signal: AbortSignal): Promi
       const at = circumstances('experiments');
       const words = recipeWords(settings);
       const page = trainingPage(paper[experiment], at, settings, words, findings, planned);
-      files = write(page, { experiment, settings, outcomes });
+      files = write(experiment, page, { experiment, settings, outcomes });
     }
   }
   const percent = (value: number) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : '-');
@@ -185,22 +184,24 @@ async function runTraining(experiment: TrainingName, signal: AbortSignal): Promi
   say(`written: ${files.join(', ')}`);
 }
 
-async function runSpeed(experiment: 'table3' | 'segments'): Promise<void> {
+async function runSpeed(experiment: 'table3' | 'segments', signal: AbortSignal): Promise<void> {
   const { size, steps, warmup, device, precision, threads, batch = 8 } = flags;
   for (const arch of experiment === 'table3' ? ['xception', 'inception_v3'] : ['xception']) {
     checkSize(architecture(arch).name, size);
   }
   const settings: SpeedSettings = { size, batch, steps, warmup, device, precision, threads };
-  const folder = resolve(flags.out, name);
+  const folder = resolve(flags.out, experiment);
   keepSettings(folder, { size, batch, device, precision });
   const at = circumstances('experiments');
   if (experiment === 'table3') {
     const chosen = peers.filter((peer) => flags.peers.includes(peer.name));
-    const found = await measureNetworks(folder, settings, chosen, say);
-    say(`written: ${write(table3Page(at, settings, found), { experiment, settings, found }).join(', ')}`);
+    const found = await measureNetworks(folder, settings, chosen, { say, signal });
+    say(
+      `written: ${write(experiment, table3Page(at, settings, found), { experiment, settings, found }).join(', ')}`,
+    );
     return;
   }
-  const found = await measureSegments(folder, flags.segments, settings, say);
+  const found = await measureSegments(folder, flags.segments, settings, { say, signal });
   print(
     table([
       ['segments', 'parameters', 'multiply-adds', 'train images/s', 'infer images/s'],
@@ -213,7 +214,9 @@ async function runSpeed(experiment: 'table3' | 'segments'): Promise<void> {
       ]),
     ]),
   );
-  say(`written: ${write(segmentsPage(at, settings, found), { experiment, settings, found }).join(', ')}`);
+  say(
+    `written: ${write(experiment, segmentsPage(at, settings, found), { experiment, settings, found }).join(', ')}`,
+  );
 }
 
 const controller = new AbortController();
@@ -221,16 +224,17 @@ for (const stop of ['SIGINT', 'SIGTERM'] as const) {
   process.on(stop, () => {
     const reason = new Interrupted(stop);
     if (controller.signal.aborted) process.exit(reason.exitCode);
-    say(`${stop}: stopping after this step; the same command goes on from there`);
+    say(`${stop}: stopping when this is done; the same command goes on from there`);
     controller.abort(reason);
   });
 }
 
 await runMain('experiments', async () => {
   try {
-    if (isTraining(name)) await runTraining(name, controller.signal);
-    else if (name === 'table3' || name === 'segments') await runSpeed(name);
-    else throw new UsageError(`no experiment ${String(name)}`);
+    for (const name of command.args as ExperimentName[]) {
+      if (isTraining(name)) await runTraining(name, controller.signal);
+      else await runSpeed(name, controller.signal);
+    }
   } finally {
     closeDevices();
   }

@@ -105,7 +105,7 @@ export function readOutcome(run: string): Outcome | undefined {
 export const runFolder = (folder: string, variant: Variant, seed: number): string =>
   join(folder, `${variant.id}-seed${seed}`);
 
-/** What a run tells while it goes on. */
+/** What is told while it goes on, and what stops it. */
 export interface RunEvents {
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;

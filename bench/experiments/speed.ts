@@ -16,6 +16,7 @@ import {
 import { alternate, type Comparison } from '../support/alternate.ts';
 import { type Contender, ours, takes } from '../support/contenders.ts';
 import type { Arch, BenchPrecision } from '../support/protocol.ts';
+import type { RunEvents } from './runs.ts';
 
 /** How speed is measured. */
 export interface SpeedSettings {
@@ -76,7 +77,7 @@ export async function measureNetworks(
   folder: string,
   settings: SpeedSettings,
   others: readonly Contender[],
-  say: (line: string) => void,
+  { say, signal }: RunEvents,
 ): Promise<NetworkSpeed[]> {
   const kept = new Kept<NetworkSpeed>(folder);
   const { size, batch, steps, warmup, threads = availableParallelism() } = settings;
@@ -86,6 +87,7 @@ export async function measureNetworks(
   const precision = (settings.precision === 'auto' ? 'fp32' : settings.precision) as BenchPrecision;
   const found: NetworkSpeed[] = [];
   for (const arch of ['inception_v3', 'xception'] as const) {
+    signal.throwIfAborted();
     const setting = { arch, mode: 'train', batch, size, threads, warmup, device, precision } as const;
     found.push(
       await kept.get(arch, async () => {
@@ -118,7 +120,7 @@ export async function measureSegments(
   folder: string,
   segments: readonly (number | 'channels')[],
   settings: SpeedSettings,
-  say: (line: string) => void,
+  { say, signal }: RunEvents,
 ): Promise<SegmentSpeed[]> {
   const kept = new Kept<SegmentSpeed>(folder);
   const known = architecture('xception');
@@ -126,6 +128,7 @@ export async function measureSegments(
   const backend = openDevice(device, threads === undefined ? {} : { threads });
   const found: SegmentSpeed[] = [];
   for (const each of segments) {
+    signal.throwIfAborted();
     const variant = { segments: each };
     const modeSpeed = async (mode: 'train' | 'infer'): Promise<ModeSpeed> => {
       const { imagesPerSecond, stepMs } = await benchmark(backend, {
