@@ -14,7 +14,7 @@ export {
   type ExplainedPicture,
   Explainer,
   type ExplainOptions,
-  type ExplainPictureOptions,
+  type ExplainPicturesOptions,
   type Explanation,
 } from './classify/explain.ts';
 export {

@@ -12,8 +12,10 @@ import { heatOverlay } from '../data/heatmap.ts';
 import { Lambda, Sequential } from '../nn/layers.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
+import { castIfNeeded } from '../ops/shape.ts';
 import type { Classifier } from './classifier.ts';
-import { type Preprocessing, preprocessings } from './preprocess.ts';
+import { computeTypeOf, type Precision } from './precision.ts';
+import { resizingOf } from './preprocess.ts';
 
 /** Where a classifier looked for one class in one image. */
 export interface Explanation {
@@ -56,12 +58,12 @@ export function splitAtGlobalPool(network: Module): SplitNetwork {
   return { features: new Sequential(...layers.slice(0, at)), head: new Sequential(...layers.slice(at)) };
 }
 
-/** Options of {@link Explainer.picture}. */
-export interface ExplainPictureOptions {
-  /** The class to explain. Default: the one with the largest logit. */
-  readonly index?: number;
-  /** The longest edge of the picture in pixels; larger images are shrunk. Default 800. */
+/** Options of {@link Explainer.pictures}. */
+export interface ExplainPicturesOptions extends ExplainOptions {
+  /** The longest edge of a picture in pixels; larger images are shrunk. Default 800. */
   readonly longest?: number;
+  /** Images at a time; the last of them are filled up, so that there is one shape. Default: as many as there are, at most 32. */
+  readonly batchSize?: number;
 }
 
 /** An image file with its explanation drawn over it. */
@@ -74,25 +76,29 @@ export interface ExplainedPicture {
 /**
  * Explains a classifier's answers; keeps its compiled program between calls. The classifier stays its owner's.
  *
- * Grad-CAM, in fp32: with features A [height, width, channels] and the logit y of the class, channel k weighs α_k = mean over
+ * Grad-CAM: with features A [height, width, channels] and the logit y of the class, channel k weighs α_k = mean over
  * the places of ∂y/∂A_k, and the map is relu(Σ_k α_k A_k) (equations 1 and 2), here divided by its largest value. For a head
  * that is a mean and a linear layer, α_k is the class's weight of channel k over the number of places, so that this is the
- * class activation map of Zhou et al. 2016.
+ * class activation map of Zhou et al. 2016. The features are computed in the precision given, all behind them in fp32.
  */
 export class Explainer implements Disposable {
   readonly #model: Classifier;
   readonly #head: Module;
   readonly #forward: Compiled<[Tensor], { a: Tensor; logits: Tensor }>;
 
-  /** @throws UnsupportedError see {@link splitAtGlobalPool} */
-  constructor(model: Classifier) {
+  /**
+   * @param options precision: default `auto`
+   * @throws UnsupportedError for a precision that the model's device does not have; see {@link splitAtGlobalPool}
+   */
+  constructor(model: Classifier, options: { precision?: Precision } = {}) {
     const { features, head } = splitAtGlobalPool(model.network);
+    const computeType = computeTypeOf(options.precision, model.backend);
     this.#model = model;
     this.#head = head;
     this.#forward = compile((images: Tensor) => {
-      const context = new ForwardContext();
-      const a = features.forward(model.input(images, context), context);
-      return { a, logits: head.forward(a, context) };
+      const context = new ForwardContext({ computeType });
+      const a = castIfNeeded(features.forward(model.input(images, context), context), 'f32');
+      return { a, logits: head.forward(a, new ForwardContext()) };
     });
   }
 
@@ -147,26 +153,38 @@ export class Explainer implements Disposable {
   }
 
   /**
-   * An image file explained, drawn over what the network saw of it.
-   * @param file a path, or the bytes of a file
-   * @throws DataError naming the file that cannot be read
+   * Image files explained, each drawn over what the network saw of it.
+   * @param files paths, or the bytes of files
+   * @throws DataError naming the file that cannot be read; ArgumentError as {@link maps}
    */
-  async picture(file: string | Uint8Array, options: ExplainPictureOptions = {}): Promise<ExplainedPicture> {
+  async pictures(
+    files: readonly (string | Uint8Array)[],
+    options: ExplainPicturesOptions = {},
+  ): Promise<ExplainedPicture[]> {
+    const { classes, longest = 800, batchSize = Math.min(files.length, 32) } = options;
+    checkClasses(classes, files.length, this.#model.config.classes);
     const { size, preprocessing } = this.#model.config;
-    const rule: Preprocessing = preprocessings[preprocessing];
-    const { resize, interpolation } = rule;
-    const { index, longest = 800 } = options;
-    const seen = await decodeImage(file, { height: size, width: size, resize, interpolation });
-    const classes = index === undefined ? {} : { classes: [index] };
-    const [explanation] = await this.maps({ data: seen, shape: [1, size, size, 3] }, classes);
-    const whole = await imageInfo(file);
-    const part = resize === 'stretch' ? whole : centerCrop(whole, resize.crop);
-    const scale = Math.min(1, longest / Math.max(part.height, part.width));
-    const height = Math.max(1, Math.round(part.height * scale));
-    const width = Math.max(1, Math.round(part.width * scale));
-    const data = await decodeImage(file, { height, width, resize, interpolation });
-    const png = await heatOverlay({ data, height, width }, explanation as Explanation);
-    return { explanation: explanation as Explanation, png };
+    const resizing = resizingOf(preprocessing);
+    const stride = size * size * 3;
+    const pictures: ExplainedPicture[] = [];
+    for (let from = 0; from < files.length; from += batchSize) {
+      const part = files.slice(from, from + batchSize);
+      const data = new Uint8Array(batchSize * stride);
+      for (const [i, file] of part.entries()) {
+        data.set(await decodeImage(file, { height: size, width: size, ...resizing }), i * stride);
+      }
+      const chosen = classes?.slice(from, from + batchSize);
+      const filled = chosen && [...chosen, ...new Array<number>(batchSize - part.length).fill(0)];
+      const maps = await this.maps(
+        { data, shape: [batchSize, size, size, 3] },
+        filled === undefined ? {} : { classes: filled },
+      );
+      for (const [i, file] of part.entries()) {
+        const explanation = maps[i] as Explanation;
+        pictures.push({ explanation, png: await overlay(file, explanation, resizing, longest) });
+      }
+    }
+    return pictures;
   }
 
   dispose(): void {
@@ -176,6 +194,22 @@ export class Explainer implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** The map over the part of the image that the network saw, in its own proportions. */
+async function overlay(
+  file: string | Uint8Array,
+  map: Explanation,
+  resizing: ReturnType<typeof resizingOf>,
+  longest: number,
+): Promise<Uint8Array> {
+  const whole = await imageInfo(file);
+  const part = resizing.resize === 'stretch' ? whole : centerCrop(whole, resizing.resize.crop);
+  const scale = Math.min(1, longest / Math.max(part.height, part.width));
+  const height = Math.max(1, Math.round(part.height * scale));
+  const width = Math.max(1, Math.round(part.width * scale));
+  const data = await decodeImage(file, { height, width, ...resizing });
+  return await heatOverlay({ data, height, width }, map);
 }
 
 function checkClasses(classes: readonly number[] | undefined, n: number, width: number): void {

@@ -101,7 +101,8 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
   const { size, classes, labels, preprocessing } = model.config;
   const resizing = resizingOf(preprocessing);
   const stride = size * size * 3;
-  using explainer = flags.explain || flags.explainOut !== undefined ? new Explainer(model) : undefined;
+  const explains = flags.explain || flags.explainOut !== undefined;
+  using explainer = explains ? new Explainer(model, { precision: flags.precision }) : undefined;
   const pictureOf = pictureNames(flags.explainOut);
   let failures = 0;
   for (let from = 0; from < files.length; from += flags.batch) {
@@ -130,6 +131,11 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
         precision: flags.precision,
       },
     );
+    const best = readable.map(
+      (_, i) => bestOf(outputs.subarray(i * classes, (i + 1) * classes), 1)[0] as number,
+    );
+    const batchSize = Math.min(flags.batch, files.length);
+    const explained = await explainer?.pictures(readable, { classes: best, batchSize });
     for (const [i, file] of readable.entries()) {
       const row = outputs.subarray(i * classes, (i + 1) * classes);
       const predictions = bestOf(row, Math.min(flags.top, classes)).map(
@@ -139,11 +145,9 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
           probability: row[index] as number,
         }),
       );
-      const picture = explainer === undefined ? undefined : pictureOf(file);
-      if (explainer !== undefined && picture !== undefined) {
-        const { png } = await explainer.picture(file, { index: predictions[0]?.index as number });
-        await writePicture(picture, png);
-      }
+      const png = explained?.[i]?.png;
+      const picture = png === undefined ? undefined : pictureOf(file);
+      if (png !== undefined && picture !== undefined) await writePicture(picture, png);
       if (flags.json)
         print({ file, predictions, ...(picture === undefined ? {} : { explanation: picture }) });
       else {

@@ -3,7 +3,7 @@
 import { relative } from 'node:path';
 import sharp from 'sharp';
 import type { Classifier } from '../classify/classifier.ts';
-import { Explainer } from '../classify/explain.ts';
+import { Explainer, type ExplainPicturesOptions } from '../classify/explain.ts';
 import type { Precision } from '../classify/precision.ts';
 import { UnsupportedError } from '../core/errors.ts';
 import { decodeImage, imageInfo } from '../data/decode.ts';
@@ -107,35 +107,36 @@ export async function inspect(
     },
   });
   const worst = wrong.sort((a, b) => a.labelProbability - b.labelProbability || a.index - b.index);
-  using explainer = explainerOf(model);
+  const shown = worst.slice(0, most);
+  const paths = shown.map(({ index }) => data.files[index] as string);
+  const explained = await explanations(model, paths, {
+    classes: shown.map(({ answer }) => answer),
+    longest: edge,
+    batchSize: Math.min(batchSize, data.length), // as in the evaluation, whose kernels are chosen already
+    precision,
+  });
   const mistakes: Mistake[] = [];
-  for (const { index, ...found } of worst.slice(0, most)) {
-    const path = data.files[index] as string;
-    mistakes.push({
-      ...found,
-      file: relative(data.dir, path),
-      picture: await jpegOf(path),
-      explained: await explained(explainer, path, found.answer),
-    });
+  for (const [i, { index: _, ...found }] of shown.entries()) {
+    const path = paths[i] as string;
+    const picture = await jpegOf(path);
+    mistakes.push({ ...found, file: relative(data.dir, path), picture, explained: explained?.[i] });
   }
   return { evaluation, classes: data.classes, wrong: wrong.length, mistakes };
 }
 
-/** Undefined for a network of one's own that ends otherwise. */
-function explainerOf(model: Classifier): Explainer | undefined {
+/** JPEGs of the images explained; undefined for a network of one's own that ends otherwise. */
+async function explanations(
+  model: Classifier,
+  files: readonly string[],
+  options: ExplainPicturesOptions & { precision: Precision | undefined },
+): Promise<Uint8Array[] | undefined> {
+  const { precision, ...rest } = options;
   try {
-    return new Explainer(model);
+    using explainer = new Explainer(model, precision === undefined ? {} : { precision });
+    const pictures = await explainer.pictures(files, rest);
+    return await Promise.all(pictures.map(({ png }) => sharp(png).jpeg({ quality: 78 }).toBuffer()));
   } catch (error) {
     if (error instanceof UnsupportedError) return undefined;
     throw error;
   }
-}
-
-async function explained(
-  explainer: Explainer | undefined,
-  file: string,
-  index: number,
-): Promise<Uint8Array | undefined> {
-  const made = await explainer?.picture(file, { index, longest: edge });
-  return made === undefined ? undefined : await sharp(made.png).jpeg({ quality: 78 }).toBuffer();
 }

@@ -188,12 +188,15 @@ describe('Grad-CAM', () => {
         .toFile(file);
       using model = withGenerated(tinyClassifier()).to(reference);
       using explainer = new Explainer(model);
-      const whole = await explainer.picture(file);
-      expect(await sharp(whole.png).metadata()).to.include({ format: 'png', width: 30, height: 60 });
-      const small = await explainer.picture(file, { index: 1, longest: 20 });
-      expect(small.explanation.index).to.equal(1);
-      expect(await sharp(small.png).metadata()).to.include({ width: 10, height: 20 });
-      const error = await explainer.picture(join(folder, 'none.png')).catch((reason: unknown) => reason);
+      const [whole, ...padding] = await explainer.pictures([file], { batchSize: 3 });
+      expect(padding).to.deep.equal([]);
+      expect(await sharp(whole?.png).metadata()).to.include({ format: 'png', width: 30, height: 60 });
+      const several = await explainer.pictures([file, file, file], {
+        ...{ classes: [1, 0, 2], longest: 20, batchSize: 2 },
+      });
+      expect(several.map(({ explanation }) => explanation.index)).to.deep.equal([1, 0, 2]);
+      expect(await sharp(several[0]?.png).metadata()).to.include({ width: 10, height: 20 });
+      const error = await explainer.pictures([join(folder, 'none.png')]).catch((reason: unknown) => reason);
       expect(error).to.be.instanceOf(DataError);
     } finally {
       rmSync(folder, { recursive: true });
