@@ -1,6 +1,7 @@
 // The pages about experiments: what the paper reports beside what was found here, and what was different.
 
 import {
+  bar,
   type Chart,
   type Column,
   figure,
@@ -21,12 +22,15 @@ import { type PaperAccount, type PaperTable, paperConditions } from './paper.ts'
 import type { Outcome, TrainingSettings } from './runs.ts';
 
 /** A table of the paper, as it is printed there. */
-const paperTable = ({ caption, rows: [head = [], ...body] }: PaperTable): Html =>
-  table(
+const paperTable = ({ caption, rows: [head = [], ...body] }: PaperTable): Html => {
+  const cell = (value: string | number): Part =>
+    typeof value === 'string' ? value : value < 1 ? bar(value) : whole(value);
+  return table(
     head.map((title, i) => ({ title, number: i > 0 })),
-    body,
+    body.map((row) => row.map(cell)),
     { caption },
   );
+};
 
 /** What the paper has, as the left half of a page. */
 export const paperSide = ({
@@ -71,7 +75,7 @@ function variantTable(findings: readonly VariantFindings[]): Html {
     html`<span class="key" style="background:var(--series-${i + 1})"></span>${variant.label}`,
     whole(outcomes[0]?.parameters),
     outcomes.length,
-    spread(top1, (value) => percent(value)),
+    html`${bar(top1.mean)}${top1.values.length < 2 ? undefined : html` <small>± ${percent(top1.deviation)}</small>`}`,
     spread(top5, (value) => percent(value)),
     spread(loss, (value) => value.toFixed(3)),
     spread(best, (value) => percent(value)),

@@ -54,7 +54,7 @@ export const client = `
           const edge = line === 'edge';
           return {
             label,
-            stroke: edge ? 'transparent' : line === 'faint' ? within(stroke, 0.3) : stroke,
+            stroke: edge ? 'transparent' : line === 'faint' ? within(stroke, 0.45) : stroke,
             width: edge ? 0 : line === 'faint' ? 1 : 2,
             ...(line === 'dashed' ? { dash: [6, 4] } : {}),
             spanGaps: true,

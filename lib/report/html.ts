@@ -54,6 +54,12 @@ export const decimal = (value: number | undefined, digits = 3): string =>
 export const whole = (value: number | undefined): string =>
   value === undefined || !Number.isFinite(value) ? '–' : Math.round(value).toLocaleString('en-US');
 
+/** A share as a bar beside its number. */
+export const bar = (share: number | undefined): Part =>
+  share === undefined || !Number.isFinite(share)
+    ? '–'
+    : html`<span class="bar"><i style="width:${(100 * share).toFixed(0)}%"></i></span>${percent(share)}`;
+
 /** A column of a table. */
 export interface Column {
   readonly title: Part;

@@ -1,6 +1,6 @@
 // The sections of a report about one model's answers: confusion matrix, scores per class, the worst mistakes.
 
-import { type Html, html, type Part, percent, table, whole } from './html.ts';
+import { bar, type Html, html, type Part, percent, table, whole } from './html.ts';
 import type { Inspection, Mistake } from './inspect.ts';
 
 /** The most classes whose confusion matrix is shown whole. */
@@ -60,11 +60,6 @@ ${table(
   { caption: `${classes.length} classes: too many for a matrix; eval --json prints it.` },
 )}`;
 }
-
-const bar = (share: number | undefined): Part =>
-  share === undefined
-    ? '–'
-    : html`<span class="bar"><i style="width:${(100 * share).toFixed(0)}%"></i></span>${percent(share)}`;
 
 function perClass({ evaluation }: Inspection): Html {
   const rows = evaluation.perClass
