@@ -7,11 +7,12 @@ import { client } from './client.ts';
 import { Html, html } from './html.ts';
 import { style } from './style.ts';
 
-/** uPlot as it is published: script and style. */
+/** uPlot as it is published: script, with its licence as that asks for, and style. */
 function plotLibrary(): { script: string; style: string } {
   const folder = dirname(createRequire(import.meta.url).resolve('uplot'));
   const read = (file: string) => readFileSync(join(folder, file), 'utf8');
-  return { script: read('uPlot.iife.min.js'), style: read('uPlot.min.css') };
+  const script = `/*!\n${read('../LICENSE').trim()}\n*/\n${read('uPlot.iife.min.js')}`;
+  return { script, style: read('uPlot.min.css') };
 }
 
 /** What a page is made of. */

@@ -181,6 +181,7 @@ describe('reports of runs', () => {
   it('need nothing from elsewhere, and their scripts are whole', async () => {
     const page = await runReport([join(folder, 'a/run'), join(folder, 'b/run')]);
     expect(requests(page)).to.deep.equal([]);
+    expect(page).to.include('The MIT License');
     expect(page).to.include('default-src &#39;none&#39;');
     expect(scripts(page)).to.have.length(2);
     for (const script of scripts(page)) expect(() => new Script(script)).not.to.throw();
