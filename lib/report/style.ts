@@ -46,6 +46,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .32rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { border-bottom: 2px solid var(--line); font-weight: 600; font-size: .82rem; color: var(--soft); vertical-align: bottom; }
 tbody th { font-weight: 500; }
+tbody th:has(.key) { white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 tr.differs td { font-weight: 600; }
 .key { display: inline-block; width: .75em; height: .75em; border-radius: .2em; margin-right: .45em; }
