@@ -27,6 +27,7 @@ export {
   type XceptionVariant,
   xception,
 } from './classify/load.ts';
+export { type OnnxOptions, type OnnxOutput, toOnnx, writeOnnx } from './classify/onnx.ts';
 export { computeTypeOf, type Precision, precisionOf, precisions } from './classify/precision.ts';
 export {
   isPreprocessingName,

@@ -15,6 +15,7 @@ import { type Activation, type WeightFile, writeWeights } from '../interop/weigh
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import { castIfNeeded } from '../ops/shape.ts';
+import { writeOnnx } from './onnx.ts';
 import { computeTypeOf, type Precision } from './precision.ts';
 import { type PreprocessingName, preprocessings, resizingOf } from './preprocess.ts';
 
@@ -339,8 +340,12 @@ export class Classifier implements Disposable {
     return { source: 'depthwise', ...this.#config, tensors: await this.weights() };
   }
 
-  /** Writes the weights by the file's ending: `.safetensors`, or Keras' `.h5` and `.weights.h5`. Atomic. */
+  /**
+   * Writes the weights by the file's ending: `.safetensors`, Keras' `.h5` and `.weights.h5`, `.timm.safetensors`,
+   * `.torchvision.safetensors`; or the network with its weights as `.onnx`, which gives probabilities. Atomic.
+   */
   async save(file: string): Promise<void> {
+    if (file.toLowerCase().endsWith('.onnx')) return writeOnnx(file, this);
     await writeWeights(file, await this.toWeightFile());
   }
 

@@ -3,15 +3,21 @@
 import { Command, Option } from 'commander';
 import {
   architecture,
+  DataError,
+  fromWeightFile,
   type Match,
   preprocessings,
   type WeightFile,
   writableEndings,
+  writeOnnx,
   writeWeights,
 } from '../index.ts';
 import { UsageError } from './failure.ts';
 import {
   type CommonFlags,
+  checkSize,
+  integer,
+  openFlagged,
   type VariantFlags,
   variantOf,
   withCommonFlags,
@@ -24,9 +30,12 @@ interface ConvertFlags extends CommonFlags, VariantFlags {
   readonly raw: boolean;
   readonly preprocessing?: string;
   readonly labels?: string;
+  readonly size?: number;
+  readonly logits: boolean;
 }
 
-const endings: readonly string[] = writableEndings;
+const onnx = '.onnx';
+const endings: readonly string[] = [...writableEndings, onnx];
 
 export function convertCommand(): Command {
   return withCommonFlags(withVariantFlags(new Command('convert')))
@@ -41,17 +50,35 @@ export function convertCommand(): Command {
         'how pixels become input (default: what the weights or their source say)',
       ).choices(Object.keys(preprocessings)),
     )
+    .option('--size <pixels>', 'edge of the images (default: what the weights say)', integer(1))
+    .option('--logits', 'to .onnx: logits in place of probabilities', false)
     .action(async (from: string, to: string, flags: ConvertFlags) => {
       if (!endings.some((ending) => to.toLowerCase().endsWith(ending))) {
         throw new UsageError(`cannot write ${to}; expected a name that ends with ${endings.join(', ')}`);
       }
       const labels = flags.labels === undefined ? {} : { labels: await readLabels(flags.labels) };
       const read = await readFlagged(from, flags.raw);
-      const weights = { ...read, ...rulesOf(read, flags), ...labels };
-      await writeWeights(to, weights);
+      const size = flags.size === undefined ? {} : { size: flags.size };
+      const weights = { ...read, ...rulesOf(read, flags), ...labels, ...size };
+      checkSize(weights.arch, flags.size);
+      if (to.toLowerCase().endsWith(onnx)) await convertToOnnx(to, weights, flags);
+      else await writeWeights(to, weights);
       if (flags.json) print(jsonOf(from, to, weights));
       else printFor(from, to, weights);
     });
+}
+
+/** Builds the network, whose computation an `.onnx` holds beside the weights. */
+async function convertToOnnx(to: string, weights: WeightFile, flags: ConvertFlags): Promise<void> {
+  const { classes, file = to } = weights;
+  if (classes === undefined) {
+    throw new DataError(`${file}: the file has no classifier; expected one, whose answers an .onnx gives`, {
+      file,
+    });
+  }
+  openFlagged(flags);
+  using model = fromWeightFile(weights, { file });
+  await writeOnnx(to, model, { outputs: [flags.logits ? 'logits' : 'probabilities'] });
 }
 
 /** The rules of the weights' source, or those of the flags. */
@@ -101,7 +128,7 @@ function printFor(from: string, to: string, { file, source, arch, tensors, match
       match.name,
       `[${match.shape.join(', ')}]`,
     ]);
-    print(table([[`in ${source}'s file`, 'shape', 'here', 'shape'], ...rows]));
+    print(table([[`in the file (${source})`, 'shape', 'here', 'shape'], ...rows]));
     print('');
   }
   print(`${to}: ${tensors.size} tensors of ${arch} from ${file ?? from}`);
