@@ -34,6 +34,9 @@ import { sample } from '../../bench/support/statistics.ts';
 import { UsageError } from '../../lib/cli/failure.ts';
 import { architecture } from '../../lib/models/registry.ts';
 
+// In a bundle (docs/cuda.md) everything is compiled, and there is no loader of TypeScript.
+const isSource = import.meta.filename.endsWith('.ts');
+
 const settings: TrainingSettings = {
   data: 'clothing',
   fraction: 1,
@@ -222,7 +225,8 @@ describe('experiments', () => {
         const child = spawn(
           process.execPath,
           [
-            ...['--import', 'tsx', resolve(import.meta.dirname, '../../bench/experiments.ts'), 'figure9'],
+            ...(isSource ? ['--import', 'tsx'] : []),
+            ...[resolve(import.meta.dirname, `../../bench/experiments.${isSource ? 'ts' : 'js'}`), 'figure9'],
             ...['--data', data, '--out', out, '--results', folder, '--device', 'cpu', '--size', '71'],
             ...['--epochs', '1', '--seeds', '1', '--batch', '4'],
           ],
