@@ -14,6 +14,8 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** Only algorithms that give the same bits every time. */
   readonly deterministic?: boolean;
+  /** GPU: products of fp32 numbers may be rounded to TF32, which is faster and keeps 10 bits of each factor. Default false. */
+  readonly allowTf32?: boolean;
   /**
    * Told in one line why `auto` is the CPU. Default: a warning of the process (`DEPTHWISE_CPU`), where there is a GPU
    * that is passed over.
@@ -48,7 +50,8 @@ export function openDevice(name: string, options: DeviceOptions = {}): Backend {
     );
   }
   if (name === 'cuda') return openDevice('cuda:0', options);
-  const key = `${name}|${options.threads ?? ''}|${options.deterministic === true}`;
+  const { threads = '', deterministic = false, allowTf32 = false } = options;
+  const key = [name, threads, deterministic, allowTf32].join('|');
   const known = opened.get(key);
   const device = known ?? open(name, Number(match[3] ?? 0), options);
   opened.set(key, device);

@@ -176,6 +176,7 @@ const dw_backend backend = {
     DW_ABI_VERSION, "cpu",     openDevice,  closeDevice, describeDevice, allocate,
     release,        copyBytes, copyBytes,   copyBytes,   supports,       prepare,
     launch,         destroy,   synchronize, nullptr,     nullptr,        packedBytes,
+    nullptr,
 };
 
 }  // namespace

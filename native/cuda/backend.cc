@@ -66,7 +66,13 @@ dw_status guard(dw_device* device, dw_error* error, const char* what, const Body
                   device->loss.c_str());
   try {
     if (device != nullptr) device->use();
-    body();
+    try {
+      body();
+    } catch (const PlanError&) {
+      // A library that runs on a lost device says no more than that something failed.
+      if (device != nullptr) device->expectAlive();
+      throw;
+    }
     return DW_OK;
   } catch (const Error& failure) {
     return report(error, failure.status(), "%s", failure.what());
@@ -195,6 +201,8 @@ class Graph final : public dw_kernel {
   cudaGraphExec_t executable_ = nullptr;
 };
 
+void lend(dw_device* device, void* memory, size_t bytes) { device->lent.lend(memory, bytes); }
+
 dw_status captureBegin(dw_device* device, dw_error* error) {
   return guard(device, error, "capture", [&] {
     if (!device->graphs) throw Error(DW_UNSUPPORTED, "graphs are switched off (DEPTHWISE_CUDA_GRAPHS)");
@@ -219,6 +227,7 @@ const dw_backend backend = {
     DW_ABI_VERSION, DW_BACKEND_NAME, openDevice,  closeDevice,  describeDevice, allocate,
     release,        upload,          download,    copyBytes,    supports,       prepare,
     launchKernel,   destroy,         synchronize, captureBegin, captureEnd,     nullptr,
+    lend,
 };
 
 }  // namespace

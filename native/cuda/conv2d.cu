@@ -1,8 +1,9 @@
-// Convolution and its two gradients by plans, alone and with what a plan can do in the same pass. Depthwise
-// ones that no library does by our own kernels.
-#include "channels.h"
+// Convolution and its two gradients, alone and with what a plan can do in the same pass: by the plans of
+// libraries, as products of matrices where they are that, depthwise ones by our own kernels too.
+#include "check.h"
 #include "depthwiseConvolution.h"
 #include "planned.h"
+#include "steps.h"
 
 namespace dw::cuda {
 namespace {
@@ -21,15 +22,33 @@ ConvolutionShape readNode(const Node& node, Direction direction) {
   }
 }
 
-bool planned(const dw_device& device, const ConvolutionProblem& problem) {
-  return device.plans->unsupported(problem).empty();
+// A convolution of 1x1 without strides and padding is a product of matrices over pixels: y = x w^T,
+// dx = g w, dw = g^T x.
+MatrixProblem productOf(const dw_device& device, const ConvolutionShape& conv, int32_t dtype,
+                        Direction direction) {
+  const int64_t pixels = conv.pixels();
+  const bool weights = direction == Direction::weightGrad, forward = direction == Direction::forward;
+  MatrixProblem problem = weights   ? matrixOf(device, dtype, conv.o, conv.c, pixels)
+                          : forward ? matrixOf(device, dtype, pixels, conv.o, conv.c)
+                                    : matrixOf(device, dtype, pixels, conv.c, conv.o);
+  problem.transposeA = weights;
+  problem.transposeB = forward;
+  return problem;
+}
+
+// Throws Unsupported unless something can do the plain convolution.
+void expectConvolution(const dw_device& device, const Node& node, const ConvolutionShape& conv,
+                       Direction direction) {
+  if (conv.empty() || conv.depthwise()) return;
+  const int32_t dtype = node.input(0).dtype;
+  const ConvolutionProblem problem = problemOf(device, conv, dtype, direction);
+  if (problem.pointwise() && isPlanned(device, productOf(device, conv, dtype, direction))) return;
+  expectPlan(device, node, problem);
 }
 
 template <Direction kDirection>
 void checkPlain(const dw_device& device, const Node& node) {
-  const ConvolutionShape conv = readNode(node, kDirection);
-  if (!conv.empty() && !conv.depthwise())
-    expectPlan(device, node, problemOf(device, conv, node.input(0).dtype, kDirection));
+  expectConvolution(device, node, readNode(node, kDirection), kDirection);
 }
 
 KernelPointer makeZeros(const dw_aval& y) {
@@ -47,39 +66,26 @@ KernelPointer ownDepthwise(dw_device& device, const ConvolutionShape& conv, int3
   return prepareDepthwise(device, conv, dtype, at, false);
 }
 
-KernelPointer plainKernel(dw_device& device, const Node& node, const ConvolutionShape& conv,
-                          Direction direction) {
-  const int32_t dtype = node.input(0).dtype;
-  const ConvolutionProblem problem = problemOf(device, conv, dtype, direction);
-  if (!conv.depthwise()) return makePlanned(device.plans->plan(problem));
-  KernelPointer own = ownDepthwise(device, conv, dtype, direction);
-  if (!planned(device, problem)) return own;
-  return fasterOf(device, node, tryPlanned(device, problem), std::move(own));
-}
-
 template <Direction kDirection>
 KernelPointer preparePlain(dw_device& device, const Node& node) {
   const ConvolutionShape conv = readNode(node, kDirection);
   if (conv.empty()) return makeZeros(node.output(0));  // of a weight gradient; the others have no elements
-  return plainKernel(device, node, conv, kDirection);
+  const int32_t dtype = node.input(0).dtype;
+  const ConvolutionProblem problem = problemOf(device, conv, dtype, kDirection);
+  const MatrixProblem product = productOf(device, conv, dtype, kDirection);
+  std::vector<Way> ways;
+  // Where nothing is timed: for depthwise ones our own kernel, the same in every version of cuDNN's.
+  if (conv.depthwise()) ways.push_back({"own", [&] { return ownDepthwise(device, conv, dtype, kDirection); }});
+  if (isPlanned(device, problem))
+    ways.push_back({"convolution", [&] { return makePlanned(device.plans->plan(problem)); }});
+  // Its a is g, the second operand of a weight gradient.
+  if (problem.pointwise() && isPlanned(device, product))
+    ways.push_back({"product", [&] {
+                      constexpr bool kSwapped = kDirection == Direction::weightGrad;
+                      return makePlanned(device.plans->plan(product), kSwapped);
+                    }});
+  return fastestOf(device, node, ways);
 }
-
-// A convolution, and the sums of its output after it.
-class WithSums final : public dw_kernel {
- public:
-  WithSums(KernelPointer convolution, KernelPointer sums)
-      : convolution_(std::move(convolution)), sums_(std::move(sums)) {
-    workspace = std::max(convolution_->workspace, sums_->workspace);
-  }
-  void run(const Launch& launch) override {
-    convolution_->run(launch);
-    const void* inputs[] = {launch.outputs[0]};
-    sums_->run({launch.device, inputs, launch.outputs + 1, launch.workspace});
-  }
-
- private:
-  KernelPointer convolution_, sums_;
-};
 
 ConvolutionShape readForwardSums(const Node& node) {
   node.expect(2, 3, kAttributes);
@@ -89,28 +95,25 @@ ConvolutionShape readForwardSums(const Node& node) {
 }
 
 void checkForwardSums(const dw_device& device, const Node& node) {
-  const ConvolutionShape conv = readForwardSums(node);
-  if (!conv.empty() && !conv.depthwise())
-    expectPlan(device, node, problemOf(device, conv, node.input(0).dtype, Direction::forward));
+  expectConvolution(device, node, readForwardSums(node), Direction::forward);
 }
 
 KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
   const ConvolutionShape conv = readForwardSums(node);
-  const int32_t dtype = node.input(0).dtype;
-  KernelPointer sums =
-      sumsKernel(device, dtype, conv.pixels(), conv.o, 0, [c = conv.o](const Launch& run, auto type) {
-        using T = typename decltype(type)::type;
-        return SquareTerms<T>{run.in<T>(0), c};
-      });
-  if (conv.empty()) return std::make_unique<WithSums>(makeNothing(), std::move(sums));
-  ConvolutionProblem fused = problemOf(device, conv, dtype, Direction::forward);
-  fused.fusion = Fusion::sums;
-  const bool fuses = planned(device, fused);
-  if (fuses && device.plans->stopwatch() == nullptr) return makePlanned(device.plans->plan(fused));
-  auto unfused =
-      std::make_unique<WithSums>(plainKernel(device, node, conv, Direction::forward), std::move(sums));
-  if (!fuses) return unfused;
-  return fasterOf(device, node, tryPlanned(device, fused), std::move(unfused));
+  ConvolutionProblem problem = problemOf(device, conv, node.input(0).dtype, Direction::forward);
+  problem.fusion = Fusion::sums;
+  std::vector<Way> ways;
+  if (!conv.empty() && isPlanned(device, problem))
+    ways.push_back({"in one", [&] { return makePlanned(device.plans->plan(problem)); }});
+  ways.push_back({"in steps", [&] {
+                    Steps steps(device, node);
+                    const Steps::Value y = steps.output(0);
+                    steps.add(DW_OP_conv2d, {steps.input(0), steps.input(1)}, {y},
+                              attributesOf(node, 0, kAttributes));
+                    steps.add(DW_OP_channelSums, {y}, {steps.output(1), steps.output(2)});
+                    return steps.finish();
+                  }});
+  return fastestOf(device, node, ways);
 }
 
 // The gradients of a convolution whose result's gradient is g*p + y*q + r, where a plan takes that on load.
@@ -135,49 +138,30 @@ void checkAffine2(const dw_device& device, const Node& node) {
   if (problem.n > 0) expectPlan(device, node, problem);
 }
 
-// That pass, and the plain gradient after it: where the plan that does both cannot be built after all.
-template <int N, class T, Direction kDirection>
-class AfterAffine2 final : public dw_kernel {
- public:
-  AfterAffine2(KernelPointer convolution, int64_t rows, int64_t c)
-      : convolution_(std::move(convolution)), rows_(rows), c_(c), gradient_(piece(convolution_->workspace)) {
-    workspace = gradient_ + static_cast<size_t>(rows_ * c_) * sizeof(T);
-  }
-  void run(const Launch& launch) override {
-    constexpr bool kInput = kDirection == Direction::inputGrad;
-    constexpr int kG = kInput ? 0 : 1;
-    T* gradient = launch.scratch<T>(gradient_);
-    const ChannelOperands<T, float, T, 2, 3> operands = {
-        {launch.in<T>(kG), launch.in<T>(kG + 1)},
-        {launch.in(kG + 2), launch.in(kG + 3), launch.in(kG + 4)},
-        gradient};
-    launchChannelMap<N>(launch, Affine2Map{}, operands, rows_, c_);
-    const void* inputs[] = {launch.inputs[0], launch.inputs[5]};
-    inputs[kG] = gradient;
-    convolution_->run({launch.device, inputs, launch.outputs, launch.workspace});
-  }
-
- private:
-  KernelPointer convolution_;
-  int64_t rows_, c_;
-  size_t gradient_;
-};
-
 template <Direction kDirection>
 KernelPointer prepareAffine2(dw_device& device, const Node& node) {
-  ConvolutionProblem problem = readAffine2<kDirection>(device, node);
+  const ConvolutionProblem problem = readAffine2<kDirection>(device, node);
   if (problem.n == 0) return makeZeros(node.output(0));
-  if (KernelPointer fused = tryPlanned(device, problem)) return fused;
-  problem.fusion = Fusion::none;
-  KernelPointer plain = makePlanned(device.plans->plan(problem));
-  const int64_t rows = problem.n * problem.oh * problem.ow, c = problem.o;
-  return withType(node.output(0).dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    return withWidth<T>(c, [&](auto width) -> KernelPointer {
-      constexpr int N = decltype(width)::value;
-      return std::make_unique<AfterAffine2<N, T, kDirection>>(std::move(plain), rows, c);
-    });
-  });
+  const Way together = {"in one", [&] { return makePlanned(device.plans->plan(problem)); }};
+  const Way apart = {"in steps", [&] {
+                       constexpr bool kInput = kDirection == Direction::inputGrad;
+                       constexpr uint32_t kG = kInput ? 0 : 1;
+                       Steps steps(device, node);
+                       const Steps::Value gradient = steps.between(node.input(kG));
+                       steps.add(DW_OP_channelAffine2,
+                                 {steps.input(kG), steps.input(kG + 1), steps.input(kG + 2),
+                                  steps.input(kG + 3), steps.input(kG + 4)},
+                                 {gradient});
+                       const std::vector<double> attributes = attributesOf(node, 0, kAttributes + 2);
+                       if (kInput)
+                         steps.add(DW_OP_conv2dInputGrad, {gradient, steps.input(5)}, {steps.output(0)},
+                                   attributes);
+                       else
+                         steps.add(DW_OP_conv2dWeightGrad, {steps.input(0), gradient}, {steps.output(0)},
+                                   attributes);
+                       return steps.finish();
+                     }};
+  return fastestOf(device, node, {together, apart});
 }
 
 }  // namespace

@@ -95,6 +95,12 @@ void dw_device::synchronize() {
   reports.raise(stream);
 }
 
+// Any call that reaches the device tells; this one neither waits nor disturbs a capture.
+void dw_device::expectAlive() const {
+  size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
+}
+
 void dw_device::download(void* to, const void* from, size_t bytes) {
   reports.fetch(stream);
   if (bytes > 0)

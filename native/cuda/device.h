@@ -10,6 +10,7 @@
 #include <string>
 
 #include "depthwise.h"
+#include "lent.h"
 #include "plans.h"
 #include "report.h"
 #include "staging.h"
@@ -25,6 +26,9 @@ struct dw_device {
   void use() const;
   // Returns when everything queued has finished. Throws what failed, and what kernels have reported.
   void synchronize();
+  // Throws CudaError where the device is lost: a library that fails then says so in words of its own, which
+  // hide the cause.
+  void expectAlive() const;
   void download(void* to, const void* from, size_t bytes);
 
   int ordinal;
@@ -38,6 +42,7 @@ struct dw_device {
   cudaStream_t stream = nullptr;
   std::unique_ptr<dw::cuda::Staging> staging;
   dw::cuda::Reports reports;
+  dw::cuda::LentMemory lent;  // for choosing plans
   std::unique_ptr<dw::cuda::Plans> plans;
 
   // After some failures nothing works any more in this process. Written once, before `lost`.
@@ -48,7 +53,7 @@ struct dw_device {
 namespace dw::cuda {
 
 // The libraries behind the device: cuDNN and cuBLASLt, or the simulation's loops. Throws dw::Error.
-std::unique_ptr<Plans> openPlans(const dw_device& device, const dw_options& options);
+std::unique_ptr<Plans> openPlans(dw_device& device, const dw_options& options);
 
 }  // namespace dw::cuda
 

@@ -1,9 +1,9 @@
 // Ops of inference programs: filters with the normalization folded into them, convolutions with bias,
 // residual and ReLU.
 #include "channels.h"
-#include "depthwiseConvolution.h"
 #include "kernels/filters.cuh"
 #include "planned.h"
+#include "steps.h"
 
 namespace dw::cuda {
 namespace {
@@ -54,8 +54,8 @@ void checkBias(const dw_device& device, const Node& node) {
     expectPlan(device, node, plainProblem(device, node, fused));
 }
 
-// The convolution first, then what follows it, where the result is. A residual that lies there too is moved
-// aside.
+// The convolution first, then what follows it, where the result is. Where a residual lies there, the
+// convolution's own result is in scratch memory.
 template <class T, bool kRelu, bool kAdd>
 class WithEpilogue final : public dw_kernel {
  public:
@@ -68,20 +68,15 @@ class WithEpilogue final : public dw_kernel {
   }
 
   void run(const Launch& launch) override {
-    const void* residual = kAdd ? launch.inputs[3] : nullptr;
-    if (kAdd && residual == launch.outputs[0]) {
-      void* aside = launch.scratch<char>(aside_);
-      check(cudaMemcpyAsync(aside, residual, bytes(), cudaMemcpyDeviceToDevice, launch.stream()),
-            "cudaMemcpyAsync");
-      residual = aside;
-    }
-    convolution_->run(launch);
+    T* y = launch.out<T>(0);
+    const T* residual = kAdd ? launch.in<T>(3) : nullptr;
+    T* product = kAdd && residual == y ? launch.scratch<T>(aside_) : y;
+    void* outputs[] = {product};
+    convolution_->run({launch.device, launch.inputs, outputs, launch.workspace});
     withWidth<T>(c_, [&](auto width) {
       constexpr int N = decltype(width)::value;
-      T* y = launch.out<T>(0);
       if constexpr (kAdd) {
-        const ChannelOperands<T, float, T, 2, 1> operands = {
-            {y, static_cast<const T*>(residual)}, {launch.in(2)}, y};
+        const ChannelOperands<T, float, T, 2, 1> operands = {{product, residual}, {launch.in(2)}, y};
         launchChannelMap<N>(launch, BiasAddMap<kRelu>{}, operands, rows_, c_);
       } else {
         const ChannelOperands<T, float, T, 1, 1> operands = {{y}, {launch.in(2)}, y};
@@ -104,15 +99,34 @@ KernelPointer withEpilogue(KernelPointer convolution, const Fused& fused) {
   return std::make_unique<WithEpilogue<T, false, kAdd>>(std::move(convolution), fused.conv);
 }
 
-KernelPointer plainConvolution(dw_device& device, const Node& node, const Fused& fused) {
-  const ConvolutionProblem problem = plainProblem(device, node, fused);
-  if (!fused.conv.depthwise()) return makePlanned(device.plans->plan(problem));
-  DepthwiseOperands at;
-  at.x = 0, at.w = 1, at.y = 0;
-  KernelPointer own = prepareDepthwise(device, fused.conv, node.input(0).dtype, at, false);
-  if (!device.plans->unsupported(problem).empty()) return own;
-  return fasterOf(device, node, tryPlanned(device, problem), std::move(own));
+// The convolution as an op of its own: by whatever does it fastest.
+KernelPointer plainConvolution(dw_device& device, const Node& node) {
+  Steps steps(device, node);
+  steps.add(DW_OP_conv2d, {steps.input(0), steps.input(1)}, {steps.output(0)},
+            attributesOf(node, 0, kConvolutionAttributes));
+  return steps.finish();
 }
+
+// cuDNN promises nothing of a residual that lies where the result is: it is moved aside.
+class MovedAside final : public dw_kernel {
+ public:
+  MovedAside(KernelPointer fused, size_t bytes)
+      : fused_(std::move(fused)), bytes_(bytes), aside_(piece(fused_->workspace)) {
+    workspace = aside_ + bytes_;
+  }
+  void run(const Launch& launch) override {
+    if (launch.inputs[3] != launch.outputs[0]) return fused_->run(launch);
+    void* aside = launch.scratch<char>(aside_);
+    check(cudaMemcpyAsync(aside, launch.inputs[3], bytes_, cudaMemcpyDeviceToDevice, launch.stream()),
+          "cudaMemcpyAsync");
+    const void* inputs[] = {launch.inputs[0], launch.inputs[1], launch.inputs[2], aside};
+    fused_->run({launch.device, inputs, launch.outputs, launch.workspace});
+  }
+
+ private:
+  KernelPointer fused_;
+  size_t bytes_, aside_;
+};
 
 template <bool kAdd>
 KernelPointer prepareBias(dw_device& device, const Node& node) {
@@ -120,13 +134,21 @@ KernelPointer prepareBias(dw_device& device, const Node& node) {
   if (fused.conv.empty()) return makeNothing();
   ConvolutionProblem problem = plainProblem(device, node, fused);
   problem.fusion = Fusion::bias, problem.relu = fused.relu, problem.residual = kAdd;
-  const bool fuses = device.plans->unsupported(problem).empty();
-  if (fuses && device.plans->stopwatch() == nullptr) return makePlanned(device.plans->plan(problem));
-  KernelPointer unfused = withType(node.input(0).dtype, [&](auto type) {
-    return withEpilogue<typename decltype(type)::type, kAdd>(plainConvolution(device, node, fused), fused);
-  });
-  if (!fuses) return unfused;
-  return fasterOf(device, node, tryPlanned(device, problem), std::move(unfused));
+  const size_t bytes = static_cast<size_t>(elements(node.output(0))) * byteSize(node.output(0).dtype);
+  std::vector<Way> ways;
+  if (isPlanned(device, problem))
+    ways.push_back({"in one", [&]() -> KernelPointer {
+                      KernelPointer planned = makePlanned(device.plans->plan(problem));
+                      if (!kAdd) return planned;
+                      return std::make_unique<MovedAside>(std::move(planned), bytes);
+                    }});
+  ways.push_back({"in steps", [&] {
+                    return withType(node.input(0).dtype, [&](auto type) {
+                      using T = typename decltype(type)::type;
+                      return withEpilogue<T, kAdd>(plainConvolution(device, node), fused);
+                    });
+                  }});
+  return fastestOf(device, node, ways);
 }
 
 }  // namespace

@@ -21,19 +21,10 @@ void checkRoles(const Node& node, const Roles& roles) {
   node.expectShape(roles.w, {roles.y.dims[1], roles.x.dims[1]});
 }
 
-MatrixProblem product(const dw_device& device, int32_t dtype, int64_t m, int64_t n, int64_t k) {
-  MatrixProblem problem;
-  problem.m = m, problem.n = n, problem.k = k;
-  problem.type = problem.result = dataType(dtype);
-  problem.tf32 = device.allowTf32;
-  problem.deterministic = device.deterministic;
-  return problem;
-}
-
 MatrixProblem linearProblem(const dw_device& device, const Node& node) {
   const dw_aval &x = node.input(0), &w = node.input(1);
   checkRoles(node, {x, w, node.output(0)});
-  MatrixProblem problem = product(device, x.dtype, x.dims[0], w.dims[0], x.dims[1]);
+  MatrixProblem problem = matrixOf(device, x.dtype, x.dims[0], w.dims[0], x.dims[1]);
   problem.transposeB = true;
   return problem;
 }
@@ -41,14 +32,14 @@ MatrixProblem linearProblem(const dw_device& device, const Node& node) {
 MatrixProblem inputGradProblem(const dw_device& device, const Node& node) {
   const dw_aval &g = node.input(0), &w = node.input(1);
   checkRoles(node, {node.output(0), w, g});
-  return product(device, g.dtype, g.dims[0], w.dims[1], w.dims[0]);
+  return matrixOf(device, g.dtype, g.dims[0], w.dims[1], w.dims[0]);
 }
 
 // Its operands come in the other order: a is the gradient.
 MatrixProblem weightGradProblem(const dw_device& device, const Node& node) {
   const dw_aval &x = node.input(0), &g = node.input(1);
   checkRoles(node, {x, node.output(0), g});
-  MatrixProblem problem = product(device, x.dtype, g.dims[1], x.dims[1], x.dims[0]);
+  MatrixProblem problem = matrixOf(device, x.dtype, g.dims[1], x.dims[1], x.dims[0]);
   problem.transposeA = true;
   return problem;
 }
@@ -70,13 +61,7 @@ KernelPointer prepareProduct(dw_device& device, const Node& node) {
       if (bytes > 0) check(cudaMemsetAsync(run.outputs[0], 0, bytes, run.stream()), "cudaMemsetAsync");
     });
   }
-  std::shared_ptr<Plan> plan = device.plans->plan(problem);
-  return makeKernel(
-      [plan](const Launch& run) {
-        const void* operands[] = {run.inputs[kSwapped], run.inputs[!kSwapped]};
-        plan->run(run.stream(), operands, run.outputs, run.workspace);
-      },
-      plan->workspaceBytes);
+  return makePlanned(device.plans->plan(problem), kSwapped);
 }
 
 void checkAddBias(const dw_device&, const Node& node) {

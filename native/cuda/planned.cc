@@ -1,30 +1,37 @@
-// Kernels that are a library's plan.
+// Kernels that are a library's plan, and the choice among several ways.
 #include "planned.h"
 
 #include <algorithm>
-#include <limits>
-#include <vector>
+#include <optional>
+#include <sstream>
+
+#include "timing.h"
 
 namespace dw::cuda {
 namespace {
 
 class Planned final : public dw_kernel {
  public:
-  explicit Planned(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) { workspace = plan_->workspaceBytes; }
+  Planned(std::unique_ptr<Plan> plan, bool swapped) : plan_(std::move(plan)), swapped_(swapped) {
+    workspace = plan_->workspaceBytes;
+  }
   void run(const Launch& launch) override {
-    plan_->run(launch.stream(), launch.inputs, launch.outputs, launch.workspace);
+    if (!swapped_) return plan_->run(launch.stream(), launch.inputs, launch.outputs, launch.workspace);
+    const void* operands[] = {launch.inputs[1], launch.inputs[0]};
+    plan_->run(launch.stream(), operands, launch.outputs, launch.workspace);
   }
 
  private:
   std::unique_ptr<Plan> plan_;
+  bool swapped_;
 };
 
 // Memory for timing, given back at the end.
 class Trial {
  public:
   Trial(Stopwatch& stopwatch, const Node& node) : stopwatch_(stopwatch) {
-    for (uint32_t i = 0; i < node.inputs(); i++) inputs.push_back(take(bytesOf(node.input(i))));
-    for (uint32_t i = 0; i < node.outputs(); i++) outputs.push_back(take(bytesOf(node.output(i))));
+    for (uint32_t i = 0; i < node.inputs(); i++) inputs_.push_back(take(bytesOf(node.input(i))));
+    for (uint32_t i = 0; i < node.outputs(); i++) outputs_.push_back(take(bytesOf(node.output(i))));
   }
   ~Trial() {
     for (void* memory : taken_) stopwatch_.release(memory);
@@ -32,22 +39,20 @@ class Trial {
   Trial(const Trial&) = delete;
   Trial& operator=(const Trial&) = delete;
 
-  double median(dw_device& device, dw_kernel& kernel) {
-    constexpr int kRuns = 5;
+  // Whether there was memory for everything so far.
+  bool complete() const { return complete_; }
+
+  double time(dw_device& device, dw_kernel& kernel, double best) {
     void* workspace = kernel.workspace > 0 ? take(kernel.workspace) : nullptr;
-    if (!complete) return 0;
+    if (!complete_) return kNoTime;
     try {
-      return stopwatch_.median(device.stream, kRuns, [&] {
-        kernel.run({device, inputs.data(), outputs.data(), workspace});
-      });
+      return timeOf(
+          stopwatch_, [&] { kernel.run({device, inputs_.data(), outputs_.data(), workspace}); }, best);
     } catch (const PlanError&) {
-      return std::numeric_limits<double>::infinity();  // a plan that does not run is no choice
+      device.expectAlive();
+      return kNoTime;  // a plan that does not run is no choice
     }
   }
-
-  bool complete = true;
-  std::vector<const void*> inputs;
-  std::vector<void*> outputs;
 
  private:
   static size_t bytesOf(const dw_aval& aval) {
@@ -56,15 +61,42 @@ class Trial {
   void* take(size_t bytes) {
     void* memory = stopwatch_.allocate(std::max<size_t>(bytes, 1));
     if (memory == nullptr)
-      complete = false;
+      complete_ = false;
     else
       taken_.push_back(memory);
     return memory;
   }
 
   Stopwatch& stopwatch_;
+  bool complete_ = true;
+  std::vector<const void*> inputs_;
+  std::vector<void*> outputs_;
   std::vector<void*> taken_;
 };
+
+void describe(std::ostringstream& text, const dw_aval& aval) {
+  text << ' ' << typeName(aval.dtype) << '[';
+  for (int32_t i = 0; i < aval.rank; i++) text << (i > 0 ? "," : "") << aval.dims[i];
+  text << ']';
+}
+
+// All that the fastest way depends on, apart from what is the same for the whole device.
+std::string questionOf(const dw_device& device, const Node& node, const std::vector<Way>& ways) {
+  std::ostringstream text;
+  text.precision(17);
+  text << node.name();
+  for (uint32_t i = 0; i < node.inputs(); i++) describe(text, node.input(i));
+  text << " ->";
+  for (uint32_t i = 0; i < node.outputs(); i++) describe(text, node.output(i));
+  for (uint32_t i = 0; i < node.attributes(); i++) text << ' ' << node.attribute(i);
+  if (device.allowTf32) text << " tf32";
+  text << " of";
+  for (const Way& way : ways) text << ' ' << way.name << ';';
+  return text.str();
+}
+
+// A later way takes more memory than those before it, and has to be worth that.
+constexpr double kWorth = 0.97;
 
 }  // namespace
 
@@ -90,15 +122,71 @@ ConvolutionProblem problemOf(const dw_device& device, const ConvolutionShape& co
   return problem;
 }
 
-KernelPointer makePlanned(std::unique_ptr<Plan> plan) { return std::make_unique<Planned>(std::move(plan)); }
+MatrixProblem matrixOf(const dw_device& device, int32_t dtype, int64_t m, int64_t n, int64_t k) {
+  MatrixProblem problem;
+  problem.m = m, problem.n = n, problem.k = k;
+  problem.type = problem.result = dataType(dtype);
+  problem.tf32 = device.allowTf32;
+  problem.deterministic = device.deterministic;
+  return problem;
+}
 
-KernelPointer fasterOf(dw_device& device, const Node& node, KernelPointer first, KernelPointer second) {
-  if (first == nullptr) return second;
-  Stopwatch* stopwatch = device.plans->stopwatch();
-  if (stopwatch == nullptr || device.deterministic) return first;
-  Trial trial(*stopwatch, node);
-  const double one = trial.median(device, *first), other = trial.median(device, *second);
-  return trial.complete && other < one ? std::move(second) : std::move(first);
+KernelPointer makePlanned(std::unique_ptr<Plan> plan, bool swapped) {
+  return std::make_unique<Planned>(std::move(plan), swapped);
+}
+
+KernelPointer fastestOf(dw_device& device, const Node& node, const std::vector<Way>& ways) {
+  std::optional<PlanError> failure;
+  const auto tryMake = [&](const Way& way) -> KernelPointer {
+    try {
+      return way.make();
+    } catch (const PlanError& error) {
+      device.expectAlive();
+      failure = error;
+      return nullptr;
+    }
+  };
+  Timing* timing = device.deterministic || ways.size() < 2 ? nullptr : device.plans->timing();
+  std::string question;
+  if (timing != nullptr) {
+    question = questionOf(device, node, ways);
+    if (const auto answer = timing->choices.recall(question)) {
+      for (const Way& way : ways)
+        if (*answer == way.name)
+          if (KernelPointer kernel = tryMake(way)) return kernel;
+    }
+    if (timing->budget.spent()) timing = nullptr;
+  }
+  if (timing == nullptr) {
+    for (const Way& way : ways)
+      if (KernelPointer kernel = tryMake(way)) return kernel;
+    throw PlanError(*failure);
+  }
+
+  const Budget::Use use(timing->budget);
+  // All are made before memory for timing is taken: making one may itself time others.
+  struct Made {
+    const Way& way;
+    KernelPointer kernel;
+  };
+  std::vector<Made> made;
+  for (const Way& way : ways)
+    if (KernelPointer kernel = tryMake(way)) made.push_back({way, std::move(kernel)});
+  if (made.empty()) throw PlanError(*failure);
+  if (made.size() == 1) return std::move(made[0].kernel);
+  Trial trial(timing->stopwatch, node);
+  size_t best = 0;
+  double bestTime = kNoTime;
+  for (size_t i = 0; i < made.size(); i++) {
+    const double time = trial.time(device, *made[i].kernel, bestTime);
+    if (time < bestTime * (bestTime == kNoTime ? 1 : kWorth)) {
+      best = i;
+      bestTime = time;
+    }
+  }
+  if (trial.complete() && bestTime < kNoTime)
+    timing->choices.keep(question, made[best].way.name, bestTime, static_cast<int>(made.size()));
+  return std::move(made[best].kernel);
 }
 
 }  // namespace dw::cuda

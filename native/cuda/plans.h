@@ -164,12 +164,13 @@ class Stopwatch {
   // Device memory, aligned to 256 bytes; NULL where there is not enough. Filled with zeros.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* memory) = 0;
-  // The device's stream, for launches that name none of their own.
+  // The stream on which `measure` times.
   virtual Stream stream() = 0;
-  // The median time in milliseconds of one `launch` on a stream, over `runs` of one or more launches each,
-  // after some that are not counted.
-  virtual double median(Stream stream, int runs, const std::function<void()>& launch) = 0;
+  // The milliseconds that so many calls of `launch`, which queue work on `stream`, take together.
+  virtual double measure(int repeats, const std::function<void()>& launch) = 0;
 };
+
+struct Timing;
 
 class Plans {
  public:
@@ -187,9 +188,9 @@ class Plans {
   virtual std::unique_ptr<Plan> plan(const NormalizationProblem& problem) = 0;
   virtual std::unique_ptr<Plan> plan(const PoolingProblem& problem) = 0;
 
-  // The device's stopwatch, for the comparison of a fused plan with the kernels that it stands for; NULL
-  // where there is no device (described devices, the simulation).
-  virtual Stopwatch* stopwatch() { return nullptr; }
+  // What is needed to choose by time among plans, and between a fused plan and the kernels that it stands for;
+  // NULL where nothing can be timed (described devices).
+  virtual Timing* timing() { return nullptr; }
 };
 
 }  // namespace dw::cuda

@@ -8,9 +8,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <sstream>
+#include <utility>
 #include <vector>
 
+#include "check.h"
 #include "device.h"
+#include "simulation.h"
+#include "timing.h"
 
 namespace dw::cuda {
 namespace {
@@ -60,12 +66,73 @@ void write(void* to, const Floats& values, DataType type) {
 
 constexpr size_t kMostOperands = 9;  // of a convolution with everything before and after it
 
+// Times that repeat: a kernel takes one millisecond, a plan what it is said to take.
+class SimulatedStopwatch final : public Stopwatch {
+ public:
+  SimulatedStopwatch(cudaStream_t stream, LentMemory& lent) : stream_(stream), lent_(lent) {}
+
+  void* allocate(size_t bytes) override {
+    void* memory = lent_.take(bytes);
+    if (memory == nullptr && cudaMalloc(&memory, bytes) == cudaErrorMemoryAllocation) return nullptr;
+    check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync");
+    return memory;
+  }
+  void release(void* memory) override {
+    if (!lent_.giveBack(memory)) cudaFree(memory);
+  }
+  Stream stream() override { return stream_; }
+  double measure(int repeats, const std::function<void()>& launch) override {
+    const uint64_t kernels = cudasim::launches();
+    const double plans = plans_;
+    for (int i = 0; i < repeats; i++) launch();
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    return static_cast<double>(cudasim::launches() - kernels) + plans_ - plans;
+  }
+  void add(double milliseconds) { plans_ += milliseconds; }
+
+ private:
+  cudaStream_t stream_;
+  LentMemory& lent_;
+  double plans_ = 0;
+};
+
+// What tests say of plans, in DEPTHWISE_CUDASIM_PLANS: "<part of a key>:<milliseconds>;<part>:fails". The first
+// part that fits counts.
+class Script {
+ public:
+  Script() {
+    const char* text = std::getenv("DEPTHWISE_CUDASIM_PLANS");
+    if (text == nullptr) return;
+    given_ = true;
+    std::istringstream rules(text);
+    for (std::string rule; std::getline(rules, rule, ';');) {
+      const size_t colon = rule.rfind(':');
+      if (colon != std::string::npos) rules_.emplace_back(rule.substr(0, colon), rule.substr(colon + 1));
+    }
+  }
+  // Whether plans are to be chosen by time.
+  bool given() const { return given_; }
+  // The time of a plan. Throws PlanError where it is to fail.
+  double millisecondsOf(const std::string& key) const {
+    for (const auto& [part, outcome] : rules_) {
+      if (key.find(part) == std::string::npos) continue;
+      if (outcome == "fails") throw PlanError(PlanError::Kind::failed, "loops: this plan is to fail");
+      return std::strtod(outcome.c_str(), nullptr);
+    }
+    return 1;
+  }
+
+ private:
+  bool given_ = false;
+  std::vector<std::pair<std::string, std::string>> rules_;
+};
+
 // A plan whose work is a function of the addresses, done when the stream gets there.
 template <class Work>
 class HostPlan final : public Plan {
  public:
-  HostPlan(size_t inputs, size_t outputs, Work work)
-      : inputs_(inputs), outputs_(outputs), work_(std::move(work)) {
+  HostPlan(size_t inputs, size_t outputs, Work work, std::function<void()> count)
+      : inputs_(inputs), outputs_(outputs), work_(std::move(work)), count_(std::move(count)) {
     description.library = "loops";
     description.engine = "plain";
   }
@@ -76,18 +143,16 @@ class HostPlan final : public Plan {
     std::copy_n(outputs, outputs_, to.begin());
     const cudaError_t error = cudasimEnqueue(static_cast<cudaStream_t>(stream),
                                              [from, to, work = work_] { work(from.data(), to.data()); });
-    if (error != cudaSuccess) throw PlanError(PlanError::Kind::failed, cudaGetErrorString(error));
+    // As a library says it, which does not show the cause.
+    if (error != cudaSuccess) throw PlanError(PlanError::Kind::failed, "loops: execution failed");
+    count_();
   }
 
  private:
   size_t inputs_, outputs_;
   Work work_;
+  std::function<void()> count_;
 };
-
-template <class Work>
-std::unique_ptr<Plan> makePlan(size_t inputs, size_t outputs, Work work) {
-  return std::make_unique<HostPlan<Work>>(inputs, outputs, std::move(work));
-}
 
 // Convolutions.
 
@@ -305,6 +370,10 @@ void runProduct(const MatrixProblem& p, const void* const* in, void* const* out)
 
 class Loops final : public Plans {
  public:
+  explicit Loops(dw_device& device)
+      : stopwatch_(device.stream, device.lent),
+        timing_(stopwatch_, secondsForChoosing(), "simulation, kernels " DW_KERNELS, keptIn()) {}
+
   // What cuDNN does on no device is not done here either: fusions around grouped convolutions.
   std::string unsupported(const ConvolutionProblem& problem) override {
     if (problem.fusion != Fusion::none && problem.groups > 1)
@@ -318,7 +387,7 @@ class Loops final : public Plans {
 
   std::unique_ptr<Plan> plan(const ConvolutionProblem& problem) override {
     refuse(unsupported(problem));
-    return makePlan(inputsOf(problem), outputsOf(problem),
+    return makePlan(keyOf(problem), inputsOf(problem), outputsOf(problem),
                     [problem](const void* const* in, void* const* out) {
                       if (problem.direction == Direction::forward) runForward(problem, in, out);
                       if (problem.direction == Direction::inputGrad) runInputGrad(problem, in, out);
@@ -326,7 +395,7 @@ class Loops final : public Plans {
                     });
   }
   std::unique_ptr<Plan> plan(const MatrixProblem& problem) override {
-    return makePlan(problem.bias ? 3 : 2, 1,
+    return makePlan(keyOf(problem), problem.bias ? 3 : 2, 1,
                     [problem](const void* const* in, void* const* out) { runProduct(problem, in, out); });
   }
   std::unique_ptr<Plan> plan(const NormalizationProblem& problem) override {
@@ -338,7 +407,21 @@ class Loops final : public Plans {
     return nullptr;
   }
 
+  Timing* timing() override { return script_.given() ? &timing_ : nullptr; }
+
  private:
+  // Nothing beside what a test names: the user's own folder is for real devices.
+  static std::string keptIn() {
+    return std::getenv("DEPTHWISE_PLAN_CACHE") != nullptr ? folderForChoices() : "";
+  }
+
+  template <class Work>
+  std::unique_ptr<Plan> makePlan(const std::string& key, size_t inputs, size_t outputs, Work work) {
+    const double milliseconds = script_.millisecondsOf(key);
+    return std::make_unique<HostPlan<Work>>(inputs, outputs, std::move(work),
+                                            [this, milliseconds] { stopwatch_.add(milliseconds); });
+  }
+
   static void refuse(const std::string& reason) {
     if (!reason.empty()) throw PlanError(PlanError::Kind::unsupported, reason);
   }
@@ -371,10 +454,16 @@ class Loops final : public Plans {
         return 1;
     }
   }
+
+  Script script_;
+  SimulatedStopwatch stopwatch_;
+  Timing timing_;
 };
 
 }  // namespace
 
-std::unique_ptr<Plans> openPlans(const dw_device&, const dw_options&) { return std::make_unique<Loops>(); }
+std::unique_ptr<Plans> openPlans(dw_device& device, const dw_options&) {
+  return std::make_unique<Loops>(device);
+}
 
 }  // namespace dw::cuda

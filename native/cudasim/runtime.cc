@@ -1,7 +1,9 @@
 // The runtime of the simulation: memory, streams, events and graphs.
 //
 // Work on a stream is done as late as possible, when somebody waits for it: host memory that is reused too
-// early, or a result that is read without waiting, shows.
+// early, or a result that is read without waiting, shows. With DEPTHWISE_CUDASIM_STREAMS=early the work on all
+// streams of a device but the first is done at once, as far as it waits for nothing: what one stream leaves
+// another shows if it is not waited for.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -26,12 +28,17 @@ using Work = std::function<void()>;
 // In order, on whichever thread waits first.
 struct cudasimStream {
   int device;
+  bool early;
   std::deque<Work> pending;
+  uint64_t queued = 0, done = 0;  // of all that was ever queued
+  bool global = false;            // its capture
   cudasimGraph* capturing = nullptr;
   bool invalidated = false;
 };
+// When a stream has done as much as was queued on it then. Never recorded: done.
 struct cudasimEvent {
   cudaStream_t stream = nullptr;
+  uint64_t ticket = 0;
 };
 struct cudasimGraph {
   std::shared_ptr<std::vector<Work>> works = std::make_shared<std::vector<Work>>();
@@ -53,12 +60,14 @@ std::vector<cudasim::Range> confined;  // allocations of which only parts can be
 #endif
 uint64_t used = 0;
 uint64_t limit = kMemory;
+uint64_t launched = 0;
 std::unordered_map<const void*, size_t> sharedLimits;
 std::string lastMessage;
 cudaError_t sticky = cudaSuccess, injected = cudaSuccess;
 thread_local int chosenDevice = 0;
 thread_local cudaError_t lastError = cudaSuccess;
 thread_local int captures = 0;  // that this thread has begun
+int globalCaptures = 0;         // that forbid every thread what waits or allocates
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
@@ -93,15 +102,16 @@ cudasim::Order orderOf(int device) {
 
 // A call that waits, or allocates: refused while this thread captures, which the capture does not survive.
 bool unsafe(cudaStream_t stream = nullptr) {
-  if (captures == 0 && (stream == nullptr || stream->capturing == nullptr)) return false;
+  if (captures == 0 && globalCaptures == 0 && (stream == nullptr || stream->capturing == nullptr)) return false;
   if (stream != nullptr) stream->invalidated = true;
   return true;
 }
 
-void drain(cudaStream_t stream) {
-  while (!stream->pending.empty()) {
+void drain(cudaStream_t stream, uint64_t ticket = UINT64_MAX) {
+  while (!stream->pending.empty() && stream->done < ticket) {
     const Work work = std::move(stream->pending.front());
     stream->pending.pop_front();
+    stream->done++;
     if (sticky == cudaSuccess) work();
   }
 }
@@ -115,7 +125,8 @@ cudaError_t enqueue(cudaStream_t stream, Work work) {
     return cudaSuccess;
   }
   stream->pending.push_back(std::move(work));
-  if (stream->pending.size() > kMostPending) drain(stream);
+  stream->queued++;
+  if (stream->early || stream->pending.size() > kMostPending) drain(stream);
   return cudaSuccess;
 }
 
@@ -139,6 +150,11 @@ void limitMemory(uint64_t bytes) {
 }
 
 const char* message() { return lastMessage.c_str(); }
+
+uint64_t launches() {
+  const Lock lock(mutex);
+  return launched;
+}
 
 void reset() {
   const Lock lock(mutex);
@@ -170,6 +186,7 @@ void confine(const std::vector<Range>&) {}
 void cudasim_fail_next(int error) { cudasim::failNext(static_cast<cudaError_t>(error)); }
 void cudasim_limit_memory(uint64_t bytes) { cudasim::limitMemory(bytes); }
 void cudasim_reset() { cudasim::reset(); }
+uint64_t cudasim_launches() { return cudasim::launches(); }
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -335,7 +352,12 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const Lock lock(mutex);
   if (sticky != cudaSuccess) return returned(sticky);
-  *stream = new cudasimStream{chosenDevice, {}, nullptr, false};
+  const char* mode = std::getenv("DEPTHWISE_CUDASIM_STREAMS");
+  const auto& all = streams();
+  const bool first = std::none_of(all.begin(), all.end(), [](auto one) { return one->device == chosenDevice; });
+  *stream = new cudasimStream;
+  (*stream)->device = chosenDevice;
+  (*stream)->early = !first && mode != nullptr && std::string(mode) == "early";
   streams().push_back(*stream);
   return cudaSuccess;
 }
@@ -366,23 +388,40 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Lock lock(mutex);
   event->stream = stream;
+  event->ticket = stream->queued;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock(mutex);
   if (event->stream == nullptr) return cudaSuccess;
   if (unsafe(event->stream)) return returned(cudaErrorStreamCaptureUnsupported);
-  drain(event->stream);
+  drain(event->stream, event->ticket);
   return returned(sticky);
 }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const Lock lock(mutex);
+  if (event->stream == nullptr || event->stream->done >= event->ticket) return returned(sticky);
+  if (unsafe(event->stream)) return returned(cudaErrorStreamCaptureUnsupported);
+  return returned(cudaErrorNotReady);
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Lock lock(mutex);
+  if (event->stream == nullptr) return cudaSuccess;
+  // Of what was recorded so far; that the event is recorded again does not matter.
+  return enqueue(stream, [other = event->stream, ticket = event->ticket] { drain(other, ticket); });
+}
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const Lock lock(mutex);
   if (sticky != cudaSuccess) return returned(sticky);
   if (stream->capturing != nullptr) return returned(cudaErrorInvalidValue);
   stream->capturing = new cudasimGraph;
-  stream->invalidated = false;
+  // As what CUDA cannot capture: noticed at the end.
+  stream->invalidated = std::getenv("DEPTHWISE_CUDASIM_UNCAPTURABLE") != nullptr;
+  stream->global = mode == cudaStreamCaptureModeGlobal;
+  if (stream->global) globalCaptures++;
   captures++;
   return cudaSuccess;
 }
@@ -394,6 +433,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   std::unique_ptr<cudasimGraph> captured(stream->capturing);
   stream->capturing = nullptr;
   captures--;
+  if (stream->global) globalCaptures--;
   if (stream->invalidated) return returned(cudaErrorStreamCaptureInvalidated);
   *graph = captured.release();
   return cudaSuccess;
@@ -446,6 +486,7 @@ cudaError_t cudasimLaunch(const void* function, dim3 grid, dim3 block, size_t sh
       injected = cudaSuccess;
       return;
     }
+    launched++;
     lastMessage = cudasim::run({grid, block, shared, &thread}, order);
     if (!lastMessage.empty()) sticky = cudaErrorLaunchFailure;
   });

@@ -14,6 +14,8 @@ void failNext(cudaError_t error);
 void limitMemory(uint64_t bytes);
 // What went wrong in the last kernel; "" if nothing.
 const char* message();
+// How many kernels have run.
+uint64_t launches();
 // Everything works again.
 void reset();
 
@@ -32,6 +34,7 @@ extern "C" {
 __attribute__((visibility("default"))) void cudasim_fail_next(int error);
 __attribute__((visibility("default"))) void cudasim_limit_memory(uint64_t bytes);
 __attribute__((visibility("default"))) void cudasim_reset();
+__attribute__((visibility("default"))) uint64_t cudasim_launches();
 }
 
 #endif

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 // Raised whenever a struct or the meaning of a member below changes; a plug-in of another version is refused.
-#define DW_ABI_VERSION 3u
+#define DW_ABI_VERSION 4u
 #define DW_MAX_RANK 6
 
 typedef enum dw_status {
@@ -108,6 +108,10 @@ typedef struct dw_backend {
   // its filters take in the backend's own layout, made by packFilters and read by conv2dPacked and conv2dPackedAdd.
   // 0: nothing to gain. Any thread.
   dw_status (*packed_bytes)(dw_device* device, const dw_node* node, size_t* bytes, dw_error* error);
+
+  // Optional, NULL where preparing needs no memory of the device's: lends memory of the device's for what `prepare` tries
+  // out, until it is taken back with NULL. Nothing that it holds is kept. (stream)
+  void (*lend)(dw_device* device, void* memory, size_t bytes);
 } dw_backend;
 
 // The one symbol a plug-in exports; NULL if it does not speak `abi_version`.

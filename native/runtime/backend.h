@@ -33,6 +33,10 @@ class BackendDevice {
 
   void supports(const dw_node& node);
   size_t packedBytes(const dw_node& node);  // 0: nothing to pack
+  // Memory of the device's for what preparing tries out; null: taken back.
+  void lend(void* memory, size_t bytes) {
+    if (api_.lend != nullptr) api_.lend(device_, memory, bytes);
+  }
   dw_kernel* prepare(const dw_node& node, size_t& workspace);
   void launch(dw_kernel* kernel, const void* const* inputs, void* const* outputs, void* workspace);
   void destroy(dw_kernel* kernel) { api_.destroy(device_, kernel); }

@@ -36,7 +36,7 @@ void PreparedProgram::execute(Stream& stream, BackendDevice& device, KernelCache
         return;
       }
     }
-    if (!resolved_) resolve(kernels);
+    if (!resolved_) resolve(device, kernels);
     void* const scratch = workspaceBytes_ > 0 ? workspace.atLeast(workspaceBytes_, stream) : nullptr;
     for (const Patch& patch : patches_) {
       pointers_[patch.position] = static_cast<char*>(buffers[patch.external]->pointer) + patch.offset;
@@ -90,7 +90,15 @@ bool PreparedProgram::launchAll(const Stream& stream, BackendDevice& device, voi
   return true;
 }
 
-void PreparedProgram::resolve(KernelCache& kernels) {
+void PreparedProgram::resolve(BackendDevice& device, KernelCache& kernels) {
+  // The arena holds nothing between runs: what a backend tries out needs no memory beside it.
+  struct Lent {
+    BackendDevice& device;
+    Lent(BackendDevice& to, const Allocator::Block* block) : device(to) {
+      if (block != nullptr) device.lend(block->pointer, block->size);
+    }
+    ~Lent() { device.lend(nullptr, 0); }
+  } const lent(device, arena_);
   kernels_.clear();
   workspaceBytes_ = 0;
   for (const ProgramCode::Instruction& instruction : code_.instructions) {

@@ -99,7 +99,7 @@ class PreparedProgram {
                const std::vector<std::shared_ptr<Buffer>>& buffers, double* times = nullptr);
 
  private:
-  void resolve(KernelCache& kernels);
+  void resolve(BackendDevice& device, KernelCache& kernels);
   // Launches everything, in order; false where the stream stops first. `started` becomes the last instruction
   // begun.
   bool launchAll(const Stream& stream, BackendDevice& device, void* scratch,

@@ -1,10 +1,14 @@
 // Plans three convolutions on a described device with a folder to keep plans in, and prints what was chosen:
 // that of native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
 //
-//   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans
+//   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans [threads]
+//
+// With a number of threads it builds plans of one fused convolution, whose engines are compiled, on so many, and
+// prints what became of each engine.
 #include <dlfcn.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -23,6 +27,19 @@ ConvolutionProblem pointwise(Direction direction, DataType type) {
   return p;
 }
 
+// In the order of the heuristics, whoever built what.
+void showCandidates(CudnnPlans& plans) {
+  ConvolutionProblem problem = pointwise(Direction::forward, DataType::bf16);
+  problem.fusion = Fusion::sums;
+  SelectionLimits limits;
+  limits.plans = limits.perEngine = limits.perCompiled = 3;
+  limits.seconds = 1e9;
+  for (const Candidate& one : plans.candidates(problem, limits))
+    std::printf("%s | %s | %s | %zu bytes | %s\n", one.engine.name().c_str(),
+                one.engine.compiled() ? "compiled" : "ready", one.built ? "built" : "left", one.workspace,
+                one.refused.c_str());
+}
+
 void show(Plans& plans, const ConvolutionProblem& problem) {
   const std::unique_ptr<Plan> plan = plans.plan(problem);
   const PlanDescription& d = plan->description;
@@ -33,7 +50,7 @@ void show(Plans& plans, const ConvolutionProblem& problem) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 5) {
+  if (argc != 5 && argc != 6) {
     std::fprintf(stderr, "usage: cudnn_cache folders description.json libdepthwise_nodriver.so plans\n");
     return 2;
   }
@@ -46,7 +63,13 @@ int main(int argc, char** argv) try {
 
   CudnnOptions options;
   options.cacheFolder = argv[4];
-  CudnnPlans plans(std::make_shared<Target>(openCudnn(folders), description), options);
+  if (argc == 6) options.threads = std::atoi(argv[5]);
+  const std::shared_ptr<const Cudnn> cudnn = openCudnn(folders);
+  CudnnPlans plans([&] { return std::make_shared<const Target>(cudnn, description); }, options);
+  if (argc == 6) {
+    showCandidates(plans);
+    return 0;
+  }
   show(plans, pointwise(Direction::forward, DataType::bf16));
   show(plans, pointwise(Direction::inputGrad, DataType::f32));
   show(plans, pointwise(Direction::weightGrad, DataType::f16));

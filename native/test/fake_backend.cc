@@ -191,7 +191,7 @@ dw_status synchronize(dw_device*, dw_error*) { return DW_OK; }
 constexpr dw_backend kBackend = {
     DW_ABI_VERSION, "fake",   open,    close,  describe, allocate,    release, copyBytes, copyBytes,
     copyBytes,      supports, prepare, launch, destroy,  synchronize, nullptr, nullptr,
-    nullptr,
+    nullptr,        nullptr,
 };
 
 }  // namespace

@@ -44,7 +44,11 @@ describe('cudnn: plans on disk', function () {
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   /** What the program chose, a line for each of three convolutions. */
-  async function choose(device: 'h200' | 'a100' = 'h200', into = plans): Promise<string[]> {
+  async function choose(
+    device: 'h200' | 'a100' = 'h200',
+    into = plans,
+    ...more: string[]
+  ): Promise<string[]> {
     const { folder: built } = loadAddon();
     const program = join(built, 'cudnn_cache');
     const { LD_PRELOAD: _, ...env } = process.env;
@@ -52,7 +56,7 @@ describe('cudnn: plans on disk', function () {
     const libraries = foldersOf(findCudnn()).join(':');
     const { stdout } = await promisify(execFile)(
       program,
-      [libraries, join(folder, `${device}.json`), driver, into],
+      [libraries, join(folder, `${device}.json`), driver, into, ...more],
       { env },
     );
     return stdout.trim().split('\n');
@@ -131,6 +135,12 @@ describe('cudnn: plans on disk', function () {
       writeFileSync(path, `${lines[0]}\n${fnv1a(body)}\n${body}`, 'latin1');
     }));
 
+  it('of engines that are compiled are the same, built by one thread or by several', async () => {
+    const alone = await choose('h200', '', '1');
+    expect(alone.filter((line) => line.includes('| compiled | built |'))).to.have.length(3);
+    expect(await choose('h200', '', '3')).to.deep.equal(alone);
+  });
+
   it('need no folder that can be written to', async () => {
     const chosen = await choose();
     writeFileSync(join(folder, 'file'), '');
@@ -149,7 +159,7 @@ describe('cudnn: plans on disk', function () {
   });
 });
 
-/** The checksum of native/cuda/cudnn/planCache.cc: FNV-1a of 64 bits. */
+/** The checksum of native/cuda/planCache.cc: FNV-1a of 64 bits. */
 function fnv1a(text: string): string {
   let hash = 0xcbf29ce484222325n;
   for (const byte of Buffer.from(text, 'latin1'))

@@ -91,6 +91,17 @@ for (const kind of ['cudasim', 'cuda'] as const) {
       expect(runs(false, pairs)).to.deep.equal({ results, launches: 0 });
     });
 
+    it('are left out where a program cannot be recorded: it is launched kernel by kernel', function () {
+      if (kind !== 'cudasim') skip(this, 'only the simulation can be asked to refuse');
+      process.env.DEPTHWISE_CUDASIM_UNCAPTURABLE = '1';
+      try {
+        const pairs = Array(4).fill([0, 0]) as [number, number][];
+        expect(runs(true, pairs)).to.deep.equal({ results: [3, 3, 3, 3], launches: 0 });
+      } finally {
+        delete process.env.DEPTHWISE_CUDASIM_UNCAPTURABLE;
+      }
+    });
+
     it('read what buffers hold when they run', () => {
       const device = withGraphs(true, () => addon.openDevice(pluginPath(kind), {}));
       const program = addon.prepare(device, triple());

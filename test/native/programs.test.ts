@@ -26,6 +26,7 @@ describe('native programs', function () {
       'cpu_fused',
       'cpu_smoke',
       'cuda_device',
+      'cuda_timing',
       'cudasim_check',
       'runtime_stress',
     ]);

@@ -7,10 +7,11 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "../cudnn/planCache.h"
+#include "../timing.h"
 #include "library.h"
 
 namespace dw::cuda {
@@ -18,8 +19,7 @@ namespace dw::cuda {
 namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{64} << 20;
-constexpr int kCandidates = 12;
-constexpr int kRuns = 5;
+constexpr int kCandidates = 8;
 
 cudaDataType_t typeOf(DataType type) {
   if (type == DataType::f16) return CUDA_R_16F;
@@ -217,9 +217,9 @@ bool fromHex(const std::string& text, cublasLtMatmulAlgo_t& algorithm) {
 
 class Products : public Plans {
  public:
-  Products(std::shared_ptr<const CublasLt> lt, std::string device, Stopwatch* stopwatch,
+  Products(std::shared_ptr<const CublasLt> lt, std::string device, Timing* timing,
            const std::string& cacheFolder)
-      : lt_(std::move(lt)), device_(std::move(device)), stopwatch_(stopwatch), disk_(cacheFolder) {
+      : lt_(std::move(lt)), device_(std::move(device)), timing_(timing), disk_(cacheFolder) {
     lt_->check(lt_->cublasLtCreate(&handle_), "cublasLtCreate");
   }
   ~Products() override { lt_->cublasLtDestroy(handle_); }
@@ -246,8 +246,6 @@ class Products : public Plans {
   std::unique_ptr<Plan> plan(const NormalizationProblem&) override { refuse(); }
   std::unique_ptr<Plan> plan(const PoolingProblem&) override { refuse(); }
 
-  Stopwatch* stopwatch() override { return stopwatch_; }
-
  private:
   static constexpr const char* kNotHere = "cuBLASLt multiplies matrices only";
   [[noreturn]] static void refuse() { throw PlanError(PlanError::Kind::unsupported, kNotHere); }
@@ -265,18 +263,25 @@ class Products : public Plans {
     const auto candidates = product->candidates(problem);
     if (candidates.empty()) throw PlanError(PlanError::Kind::unsupported, none());
     size_t best = 0;
-    double bestTime = -1;
+    double bestTime = kNoTime;
     // Times differ from one opening of a device to the next: a choice by them would not repeat its bits.
-    const bool timed = stopwatch_ != nullptr && !problem.deterministic;
-    const auto operands = timed ? std::make_unique<Operands>(*stopwatch_, problem) : nullptr;
+    const bool wantsTimes = timing_ != nullptr && !problem.deterministic;
+    const bool hurried = wantsTimes && timing_->budget.spent();
+    std::optional<Budget::Use> use;
+    std::unique_ptr<Operands> operands;
+    if (wantsTimes && !hurried) {
+      use.emplace(timing_->budget);
+      operands = std::make_unique<Operands>(timing_->stopwatch, problem);
+    }
     for (size_t i = 0; operands != nullptr && operands->complete() && i < candidates.size(); i++) {
       if (candidates[i].state != CUBLAS_STATUS_SUCCESS) continue;
       try {
-        const double time = stopwatch_->median(stopwatch_->stream(), kRuns, [&] {
-          product->run(stopwatch_->stream(), operands->inputs(), operands->outputs(), operands->workspace(),
-                       candidates[i].algo, candidates[i].workspaceSize);
-        });
-        if (bestTime < 0 || time < bestTime) {
+        const auto launch = [&] {
+          product->run(timing_->stopwatch.stream(), operands->inputs(), operands->outputs(),
+                       operands->workspace(), candidates[i].algo, candidates[i].workspaceSize);
+        };
+        const double time = timeOf(timing_->stopwatch, launch, bestTime);
+        if (time < bestTime) {
           best = i;
           bestTime = time;
         }
@@ -291,16 +296,17 @@ class Products : public Plans {
     product->chosen.engine =
         "algorithm " + std::to_string(best + 1) + " of " + std::to_string(candidates.size());
     product->chosen.notes = problem.type == DataType::f32 && problem.tf32 ? "TF32" : "";
-    product->chosen.milliseconds = bestTime;
+    product->chosen.milliseconds = bestTime < kNoTime ? bestTime : -1;
     product->chosen.candidates = static_cast<int>(candidates.size());
-    disk_.store(key, {product->chosen, product->workspace, hexOf(product->algorithm)});
+    // Where there was no time left to choose, the next process may have it.
+    if (!hurried) disk_.store(key, {product->chosen, product->workspace, hexOf(product->algorithm)});
     return product;
   }
 
   std::shared_ptr<const CublasLt> lt_;
   cublasLtHandle_t handle_ = nullptr;
   std::string device_;
-  Stopwatch* stopwatch_;
+  Timing* timing_;
   PlanCache disk_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Product>> chosen_;
@@ -326,10 +332,10 @@ class NoProducts : public Plans {
 
 }  // namespace
 
-std::unique_ptr<Plans> openProducts(const std::string& device, Stopwatch* stopwatch,
+std::unique_ptr<Plans> openProducts(const std::string& device, Timing* timing,
                                     const std::string& cacheFolder) {
   try {
-    return std::make_unique<Products>(openCublasLt(), device, stopwatch, cacheFolder);
+    return std::make_unique<Products>(openCublasLt(), device, timing, cacheFolder);
   } catch (const PlanError& error) {
     return std::make_unique<NoProducts>(error.what());
   }

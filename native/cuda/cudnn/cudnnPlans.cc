@@ -2,6 +2,7 @@
 #include "cudnnPlans.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace dw::cuda {
 
@@ -15,7 +16,7 @@ class CudnnPlan : public Plan {
     description = selection.description;
   }
   void run(Stream stream, const void* const* inputs, void* const* outputs, void* workspace) override {
-    // A handle is for one thread at a time, and another may be asking what is supported.
+    // A handle is for one thread at a time, and another may be choosing.
     const std::lock_guard<std::mutex> lock(mutex_);
     executable_->run(stream, inputs, outputs, workspace);
   }
@@ -46,12 +47,12 @@ std::string knownFailure(const PoolingProblem&) { return ""; }
 
 }  // namespace
 
-CudnnPlans::CudnnPlans(std::shared_ptr<const Target> target, CudnnOptions options,
-                       std::unique_ptr<Plans> products)
-    : target_(std::move(target)),
-      options_(std::move(options)),
+CudnnPlans::CudnnPlans(const TargetMaker& make, CudnnOptions options, std::unique_ptr<Plans> products)
+    : options_(std::move(options)),
       disk_(options_.cacheFolder),
-      products_(std::move(products)) {}
+      products_(std::move(products)),
+      asked_(make()),
+      workshop_(make, options_.threads, options_.enter) {}
 
 template <>
 Requirements CudnnPlans::requirementsOf(const ConvolutionProblem& p) const {
@@ -70,7 +71,7 @@ Requirements CudnnPlans::requirementsOf(const PoolingProblem& p) const {
 }
 
 std::string CudnnPlans::fullKey(const std::string& key) const {
-  return key + " | " + target_->name() + " | cuDNN " + target_->cudnn().versionText() + " | workspace " +
+  return key + " | " + asked_->name() + " | cuDNN " + asked_->cudnn().versionText() + " | workspace " +
          std::to_string(options_.workspaceLimit);
 }
 
@@ -79,17 +80,17 @@ std::string CudnnPlans::reasonAgainst(const Problem& problem) {
   const std::string failure = knownFailure(problem);
   if (!failure.empty()) return failure;
   const std::string key = keyOf(problem);
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(asking_);
   if (chosen_.count(key) > 0) return "";
   const auto known = reasons_.find(key);
   if (known != reasons_.end()) return known->second;
   std::string reason;
+  const Cudnn& cudnn = asked_->cudnn();
   try {
     const Requirements requirements = requirementsOf(problem);
-    const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
-    reason =
-        "cuDNN " + target_->cudnn().versionText() + " has no engine for this graph on " + target_->name();
-    for (const Engine& engine : listEngines(*target_, graph->build(*target_))) {
+    const std::unique_ptr<Graph> graph = graphOf(cudnn, problem);
+    reason = "cuDNN " + cudnn.versionText() + " has no engine for this graph on " + asked_->name();
+    for (const Engine& engine : listEngines(*asked_, graph->build(*asked_))) {
       reason = refusal(engine, requirements);
       if (reason.empty()) break;
     }
@@ -104,41 +105,58 @@ std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
   const std::string failure = knownFailure(problem);
   if (!failure.empty()) throw PlanError(PlanError::Kind::unsupported, failure);
   const std::string key = keyOf(problem), full = fullKey(key);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto known = chosen_.find(key);
-  if (known != chosen_.end()) return std::make_unique<CudnnPlan>(known->second, mutex_);
-  const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
+  const std::lock_guard<std::mutex> lock(planning_);
+  {
+    const std::lock_guard<std::mutex> asking(asking_);
+    const auto known = chosen_.find(key);
+    if (known != chosen_.end()) return std::make_unique<CudnnPlan>(known->second, planning_);
+  }
+  const auto graph = [&](const Cudnn& cudnn) { return graphOf(cudnn, problem); };
   Selection selection;
   if (const auto stored = disk_.load(full)) {
     try {
-      ExecutionPlan plan = restorePlan(*target_, stored->saved);
-      selection.executable = std::make_shared<Executable>(target_, std::move(plan), Binding(*graph));
+      const std::shared_ptr<const Target>& target = workshop_.target(0);
+      ExecutionPlan plan = restorePlan(*target, stored->saved);
+      selection.executable =
+          std::make_shared<Executable>(target, std::move(plan), Binding(*graph(target->cudnn())));
       selection.description = stored->description;
     } catch (const PlanError&) {
       // Saved by a driver or a build of cuDNN that this one does not follow: chosen anew, and stored over it.
     }
   }
-  if (selection.executable == nullptr) {
-    selection = choose(target_, *graph, requirementsOf(problem), options_.limits, options_.stopwatch);
-    try {
-      const size_t workspace = selection.executable->workspace();
-      disk_.store(full, {selection.description, workspace, savePlan(selection.executable->plan())});
-    } catch (const PlanError&) {
-      // Not every engine has a text. Chosen again the next time.
-    }
-  }
+  if (selection.executable == nullptr) selection = chooseAndKeep(graph, requirementsOf(problem), full);
+  const std::lock_guard<std::mutex> asking(asking_);
   const auto placed = chosen_.emplace(key, std::move(selection)).first;
-  return std::make_unique<CudnnPlan>(placed->second, mutex_);
+  return std::make_unique<CudnnPlan>(placed->second, planning_);
+}
+
+Selection CudnnPlans::chooseAndKeep(const GraphMaker& graph, const Requirements& requirements,
+                                    const std::string& full) {
+  Timing* timing = options_.timing;
+  const bool hurried = timing != nullptr && timing->budget.spent();
+  std::optional<Budget::Use> use;
+  if (timing != nullptr) use.emplace(timing->budget);
+  Selection selection = choose(workshop_, graph, requirements, options_.limits, timing);
+  // Where there was no time left to choose, the next process may have it.
+  if (hurried && !requirements.deterministic) return selection;
+  try {
+    disk_.store(full, {selection.description, selection.executable->workspace(),
+                       savePlan(selection.executable->plan())});
+  } catch (const PlanError&) {
+    // Not every engine has a text. Chosen again the next time.
+  }
+  return selection;
 }
 
 template <class Problem>
 std::vector<Candidate> CudnnPlans::candidatesOf(const Problem& problem, const SelectionLimits& limits) {
   const std::string failure = knownFailure(problem);
   if (!failure.empty()) throw PlanError(PlanError::Kind::unsupported, failure);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const std::unique_ptr<Graph> graph = graphOf(target_->cudnn(), problem);
+  const std::lock_guard<std::mutex> lock(planning_);
   std::vector<Candidate> all;
-  choose(target_, *graph, requirementsOf(problem), limits, options_.stopwatch, &all);
+  choose(
+      workshop_, [&](const Cudnn& cudnn) { return graphOf(cudnn, problem); }, requirementsOf(problem), limits,
+      options_.timing, &all);
   return all;
 }
 

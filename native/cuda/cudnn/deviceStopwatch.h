@@ -4,24 +4,26 @@
 
 #include <cuda_runtime.h>
 
+#include "../lent.h"
 #include "../plans.h"
 
 namespace dw::cuda {
 
-// Of one stream, which stays the caller's.
+// Of one stream, which stays the caller's. Memory is lent memory first, if there is any. Throws CudaError.
 class DeviceStopwatch : public Stopwatch {
  public:
-  explicit DeviceStopwatch(cudaStream_t stream);
+  explicit DeviceStopwatch(cudaStream_t stream, LentMemory* lent = nullptr);
   ~DeviceStopwatch() override;
   DeviceStopwatch(const DeviceStopwatch&) = delete;
 
   void* allocate(size_t bytes) override;
   void release(void* memory) override;
   Stream stream() override { return stream_; }
-  double median(Stream stream, int runs, const std::function<void()>& launch) override;
+  double measure(int repeats, const std::function<void()>& launch) override;
 
  private:
   cudaStream_t stream_;
+  LentMemory* lent_;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 #include "cudnnPlans.h"
 #include "currentDevice.h"
@@ -103,24 +104,28 @@ std::string plansOf(const dw_plans_request& request) {
   const std::shared_ptr<const Cudnn> cudnn = openCudnn(split(request.folders));
   CudnnOptions options;
   options.workspaceLimit = static_cast<size_t>(request.workspace_limit);
-  // A device's handle and stopwatch must outlive the plans.
+  // A device and its stopwatch must outlive the plans.
   std::unique_ptr<CurrentDevice> device;
-  std::shared_ptr<const Target> target;
+  std::optional<Timing> timing;
+  TargetMaker make;
   if (request.description != nullptr) {
-    target = std::make_shared<Target>(cudnn, request.description);
+    make = [&] { return std::make_shared<const Target>(cudnn, request.description); };
   } else {
     device = openCurrentDevice(cudnn, request.ordinal);
-    target = device->target();
-    options.stopwatch = device->stopwatch();
+    make = device->targets();
+    timing.emplace(device->stopwatch(), kNoTime, "", "");
+    options.timing = &*timing;
+    options.threads = device->threads();
+    options.enter = [&] { device->enter(); };
   }
-  CudnnPlans plans(target, options);
+  CudnnPlans plans(make, options);
   SelectionLimits limits;
   limits.plans = request.plans;
-  limits.perEngine = request.plans;
+  limits.perEngine = limits.perCompiled = request.plans;
   limits.seconds = request.seconds;
 
   Json json;
-  json.raw("{").key("cudnn").string(cudnn->versionText()).key("device").string(target->name());
+  json.raw("{").key("cudnn").string(cudnn->versionText()).key("device").string(plans.deviceName());
   std::vector<Candidate> candidates;
   std::string reason;
   try {

@@ -1,7 +1,7 @@
-// The libraries behind a CUDA device: cuDNN's handle, the stopwatch, cuBLASLt's products, and where plans are
+// The libraries behind a CUDA device: cuDNN's handles, the stopwatch, cuBLASLt's products, and where choices are
 // kept.
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
+#include <thread>
 
 #include "../check.h"
 #include "../cublas/products.h"
@@ -29,69 +29,73 @@ class Handle {
   cudnnHandle_t raw_ = nullptr;
 };
 
+// A target with the handle that it is made for.
+struct OwnTarget {
+  Handle handle;
+  Target target;
+  OwnTarget(const std::shared_ptr<const Cudnn>& cudnn, const std::string& name)
+      : handle(cudnn), target(cudnn, handle.raw(), name) {}
+};
+
+// Targets of the current device.
+TargetMaker targetsOf(const std::shared_ptr<const Cudnn>& cudnn, const std::string& name) {
+  return [=] {
+    const auto own = std::make_shared<OwnTarget>(cudnn, name);
+    return std::shared_ptr<const Target>(own, &own->target);
+  };
+}
+
 std::string nameOf(const cudaDeviceProp& properties) {
   return std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor);
 }
 
-// The plans of one device, with what they need: members are destroyed from the last to the first.
-class DevicePlans : public CudnnPlans {
- public:
-  DevicePlans(std::unique_ptr<Handle> handle, std::unique_ptr<DeviceStopwatch> stopwatch,
-              std::shared_ptr<const Target> target, const CudnnOptions& options,
-              std::unique_ptr<Plans> products)
-      : CudnnPlans(std::move(target), options, std::move(products)),
-        handle_(std::move(handle)),
-        stopwatch_(std::move(stopwatch)) {}
-  ~DevicePlans() override { forget(); }  // before the handle goes
+// Threads that build plans: half of the processor's, since others have work too.
+int builders() { return static_cast<int>(std::clamp(std::thread::hardware_concurrency() / 2, 1u, 8u)); }
 
- private:
-  std::unique_ptr<Handle> handle_;
-  std::unique_ptr<DeviceStopwatch> stopwatch_;
+// The plans of one device, with what they time with. Plans hold the handles that they run on.
+struct DeviceTiming {
+  DeviceStopwatch stopwatch;
+  Timing timing;
+  DeviceTiming(dw_device& device, const std::string& context)
+      : stopwatch(device.stream, &device.lent),
+        timing(stopwatch, secondsForChoosing(), context, folderForChoices()) {}
 };
 
-// DEPTHWISE_PLAN_CACHE: a folder, or "off". Default: depthwise/plans in the user's cache folder.
-std::string cacheFolder() {
-  const char* given = std::getenv("DEPTHWISE_PLAN_CACHE");
-  if (given != nullptr && *given != '\0') return std::strcmp(given, "off") == 0 ? "" : given;
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache == '/') return std::string(cache) + "/depthwise/plans";
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home == '/' ? std::string(home) + "/.cache/depthwise/plans" : "";
-}
+class DevicePlans : public CudnnPlans {
+ public:
+  DevicePlans(std::unique_ptr<DeviceTiming> timing, const TargetMaker& make, const CudnnOptions& options,
+              std::unique_ptr<Plans> products)
+      : CudnnPlans(make, options, std::move(products)), timing_(std::move(timing)) {}
 
-// DEPTHWISE_PLAN_SECONDS: no further plan of a graph is begun after this time. Engines that are compiled take
-// up to ten seconds each; with 0 the first that can be built is taken.
-SelectionLimits limits() {
-  SelectionLimits limits;
-  const char* given = std::getenv("DEPTHWISE_PLAN_SECONDS");
-  if (given != nullptr && *given != '\0') limits.seconds = std::strtod(given, nullptr);
-  return limits;
-}
+ private:
+  std::unique_ptr<DeviceTiming> timing_;
+};
 
 class RealDevice : public CurrentDevice {
  public:
-  RealDevice(std::shared_ptr<const Cudnn> cudnn, int ordinal) {
+  RealDevice(std::shared_ptr<const Cudnn> cudnn, int ordinal) : ordinal_(ordinal), cudnn_(std::move(cudnn)) {
     check(cudaSetDevice(ordinal), "cudaSetDevice");
     cudaDeviceProp properties;
     check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
+    name_ = nameOf(properties);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     stopwatch_ = std::make_unique<DeviceStopwatch>(stream_);
-    handle_ = std::make_unique<Handle>(cudnn);
-    target_ = std::make_shared<Target>(std::move(cudnn), handle_->raw(), nameOf(properties));
   }
   ~RealDevice() override {
     stopwatch_.reset();
-    handle_.reset();
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
   }
-  std::shared_ptr<const Target> target() const override { return target_; }
-  Stopwatch* stopwatch() override { return stopwatch_.get(); }
+  TargetMaker targets() const override { return targetsOf(cudnn_, name_); }
+  void enter() const override { check(cudaSetDevice(ordinal_), "cudaSetDevice"); }
+  int threads() const override { return builders(); }
+  Stopwatch& stopwatch() override { return *stopwatch_; }
 
  private:
+  int ordinal_;
+  std::shared_ptr<const Cudnn> cudnn_;
+  std::string name_;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<DeviceStopwatch> stopwatch_;
-  std::unique_ptr<Handle> handle_;
-  std::shared_ptr<const Target> target_;
 };
 
 }  // namespace
@@ -102,20 +106,21 @@ std::unique_ptr<CurrentDevice> openCurrentDevice(std::shared_ptr<const Cudnn> cu
   throw PlanError(PlanError::Kind::failed, std::string(error.call()) + ": " + error.what());
 }
 
-std::unique_ptr<Plans> openPlans(const dw_device& device, const dw_options& options) try {
+std::unique_ptr<Plans> openPlans(dw_device& device, const dw_options& options) try {
   std::vector<std::string> folders;
   if (options.library_folder != nullptr && *options.library_folder != '\0')
     folders = {options.library_folder};
   const std::shared_ptr<const Cudnn> cudnn = openCudnn(folders);
-  auto handle = std::make_unique<Handle>(cudnn);
-  auto stopwatch = std::make_unique<DeviceStopwatch>(device.stream);
-  auto target = std::make_shared<Target>(cudnn, handle->raw(), nameOf(device.properties));
+  const std::string name = nameOf(device.properties);
   CudnnOptions settings;
-  settings.cacheFolder = cacheFolder();
-  settings.limits = limits();
-  settings.stopwatch = stopwatch.get();
-  std::unique_ptr<Plans> products = openProducts(target->name(), stopwatch.get(), settings.cacheFolder);
-  return std::make_unique<DevicePlans>(std::move(handle), std::move(stopwatch), std::move(target), settings,
+  settings.cacheFolder = folderForChoices();
+  settings.threads = builders();
+  settings.enter = [ordinal = device.ordinal] { check(cudaSetDevice(ordinal), "cudaSetDevice"); };
+  const std::string context = name + " | cuDNN " + cudnn->versionText() + " | kernels " DW_KERNELS;
+  auto timing = std::make_unique<DeviceTiming>(device, context);
+  settings.timing = &timing->timing;
+  std::unique_ptr<Plans> products = openProducts(name, &timing->timing, settings.cacheFolder);
+  return std::make_unique<DevicePlans>(std::move(timing), targetsOf(cudnn, name), settings,
                                        std::move(products));
 } catch (const PlanError& error) {
   throw dw::Error(DW_UNSUPPORTED, "%s", error.what());

@@ -1,8 +1,13 @@
 // The choice among engines.
 #include "selection.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <exception>
 #include <map>
+#include <optional>
+#include <thread>
 
 namespace dw::cuda {
 
@@ -28,20 +33,20 @@ class Scratch {
 
   bool complete() const { return complete_; }
 
-  // The median, or below 0 where there is no memory for the workspace.
-  double time(Executable& executable, int runs) {
+  // The time, or kNoTime where there is no memory for the workspace.
+  double time(Executable& executable, double best) {
     if (executable.workspace() > workspaceBytes_) {
       if (workspace_ != nullptr) stopwatch_.release(workspace_);
       workspaceBytes_ = executable.workspace();
       workspace_ = stopwatch_.allocate(workspaceBytes_);
       if (workspace_ == nullptr) {
         workspaceBytes_ = 0;
-        return -1;
+        return kNoTime;
       }
     }
-    const Stream stream = stopwatch_.stream();
-    return stopwatch_.median(stream, runs,
-                             [&] { executable.run(stream, inputs_.data(), outputs_.data(), workspace_); });
+    return timeOf(
+        stopwatch_,
+        [&] { executable.run(stopwatch_.stream(), inputs_.data(), outputs_.data(), workspace_); }, best);
   }
 
  private:
@@ -63,7 +68,115 @@ class Scratch {
   size_t workspaceBytes_ = 0;
 };
 
+// One thread's means to build plans of a graph: the graph, and what the heuristics propose for it.
+struct Builder {
+  std::shared_ptr<const Target> target;
+  std::unique_ptr<Graph> graph;
+  Descriptor built;
+  std::vector<Engine> engines;
+
+  Builder(std::shared_ptr<const Target> onTarget, const GraphMaker& graphOf)
+      : target(std::move(onTarget)),
+        graph(graphOf(target->cudnn())),
+        built(graph->build(*target)),
+        engines(listEngines(*target, built)) {}
+
+  const Engine* find(const std::string& name) const {
+    for (const Engine& engine : engines)
+      if (engine.name() == name) return &engine;
+    return nullptr;
+  }
+};
+
+// One engine to be tried, and what came of it.
+struct Attempt {
+  size_t at;  // in the list of engines
+  std::shared_ptr<const Target> target;
+  std::optional<ExecutionPlan> plan;
+  std::string refused;
+  double seconds = 0;
+  bool tried = false;
+};
+
+// Builds plans, on several threads where that pays.
+class Building {
+ public:
+  Building(Workshop& workshop, const GraphMaker& graphOf, const Builder& first, double seconds)
+      : workshop_(workshop), graphOf_(graphOf), first_(first), builders_(workshop.threads()), seconds_(seconds) {}
+
+  double elapsed() const { return now() - begun_; }
+
+  void build(std::vector<Attempt>& attempts) {
+    size_t compiled = 0;
+    for (const Attempt& attempt : attempts) compiled += first_.engines[attempt.at].compiled() ? 1 : 0;
+    const size_t threads = std::min(workshop_.threads(), compiled);
+    std::atomic<size_t> next{0};
+    std::vector<std::thread> others;
+    for (size_t worker = 1; worker < threads; worker++)
+      others.emplace_back([&, worker] { work(worker, attempts, next); });
+    std::exception_ptr failure;
+    try {
+      while (const auto at = take(attempts, next)) attempt(attempts[*at], first_, first_.engines[attempts[*at].at]);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    for (std::thread& thread : others) thread.join();
+    if (failure != nullptr) std::rethrow_exception(failure);
+    // What others took and could not build for want of means.
+    for (Attempt& left : attempts)
+      if (!left.tried && !late()) attempt(left, first_, first_.engines[left.at]);
+  }
+
+ private:
+  bool late() const { return plans_ > 0 && elapsed() > seconds_; }
+
+  std::optional<size_t> take(const std::vector<Attempt>& attempts, std::atomic<size_t>& next) const {
+    if (late()) return std::nullopt;
+    const size_t at = next++;
+    return at < attempts.size() ? std::optional<size_t>(at) : std::nullopt;
+  }
+
+  // What goes wrong here is left to the first thread, which fails in the same way or does not.
+  void work(size_t worker, std::vector<Attempt>& attempts, std::atomic<size_t>& next) try {
+    const std::shared_ptr<const Target>& target = workshop_.target(worker);
+    if (builders_[worker] == nullptr) builders_[worker] = std::make_unique<Builder>(target, graphOf_);
+    const Builder& builder = *builders_[worker];
+    while (const auto at = take(attempts, next)) {
+      const Engine* engine = builder.find(first_.engines[attempts[*at].at].name());
+      if (engine != nullptr) attempt(attempts[*at], builder, *engine);
+    }
+  } catch (const std::exception&) {
+  }
+
+  void attempt(Attempt& attempt, const Builder& builder, const Engine& engine) {
+    const double started = now();
+    try {
+      attempt.plan = buildPlan(*builder.target, engine);
+      attempt.target = builder.target;
+      plans_++;
+    } catch (const PlanError& error) {
+      attempt.refused = error.what();
+    }
+    attempt.seconds = now() - started;
+    attempt.tried = true;
+  }
+
+  Workshop& workshop_;
+  const GraphMaker& graphOf_;
+  const Builder& first_;
+  std::vector<std::unique_ptr<Builder>> builders_;
+  const double seconds_;
+  const double begun_ = now();
+  std::atomic<int> plans_{0};
+};
+
 }  // namespace
+
+const std::shared_ptr<const Target>& Workshop::target(size_t worker) {
+  if (worker > 0 && enter_) enter_();
+  if (targets_[worker] == nullptr) targets_[worker] = make_();
+  return targets_[worker];
+}
 
 Binding::Binding(const Graph& graph) : scalars(graph.scalars()) {
   for (const Operand* operand : graph.inputs()) {
@@ -112,82 +225,101 @@ void Executable::run(Stream stream, const void* const* inputs, void* const* outp
               "cudnnBackendExecute");
 }
 
-Selection choose(const std::shared_ptr<const Target>& target, Graph& graph, const Requirements& requirements,
-                 const SelectionLimits& limits, Stopwatch* stopwatch, std::vector<Candidate>* candidates) {
-  const Descriptor built = graph.build(*target);
-  const Binding binding(graph);
+Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requirements& requirements,
+                 const SelectionLimits& limits, Timing* timing, std::vector<Candidate>* candidates) {
+  Builder first(workshop.target(0), graphOf);
+  const Target& target = *first.target;
+  const Binding binding(*first.graph);
   // Where the bits must repeat, the choice may not depend on times: they differ from one opening of a device
   // to the next.
   const bool repeats = requirements.deterministic && candidates == nullptr;
-  const bool timed = !target->described() && stopwatch != nullptr && !repeats;
   std::unique_ptr<Scratch> scratch;
-  if (timed) {
-    scratch = std::make_unique<Scratch>(*stopwatch, binding);
+  if (timing != nullptr && !target.described() && !repeats && !timing->budget.spent()) {
+    scratch = std::make_unique<Scratch>(timing->stopwatch, binding);
     if (!scratch->complete()) scratch = nullptr;
   }
+  // Without a stopwatch the first plan is taken, and others are built only for a caller who asked to hear of them.
+  const int wanted = scratch || candidates != nullptr ? limits.plans : 1;
+
+  // Plans are built in turns of as many as are still wanted, then timed.
+  std::vector<Candidate> all(first.engines.size());
+  struct Built {
+    size_t at;
+    std::shared_ptr<Executable> executable;
+  };
+  std::vector<Built> built;
+  Building building(workshop, graphOf, first, limits.seconds);
+  std::map<int64_t, int> perEngine;
+  size_t next = 0;
+  while (next < all.size() && static_cast<int>(built.size()) < wanted) {
+    std::vector<Attempt> attempts;
+    for (; next < all.size() && static_cast<int>(built.size() + attempts.size()) < wanted; next++) {
+      const Engine& engine = first.engines[next];
+      all[next].refused = refusal(engine, requirements);
+      if (!all[next].refused.empty()) continue;
+      const int most = engine.compiled() ? limits.perCompiled : limits.perEngine;
+      if (scratch && perEngine[engine.index] >= most) continue;
+      perEngine[engine.index]++;
+      attempts.push_back({next, nullptr, std::nullopt, "", 0, false});
+    }
+    building.build(attempts);
+    for (Attempt& attempt : attempts) {
+      if (!attempt.tried) continue;
+      Candidate& candidate = all[attempt.at];
+      candidate.refused = attempt.refused;
+      candidate.buildSeconds = attempt.seconds;
+      if (attempt.plan) {
+        candidate.built = true;
+        candidate.workspace = attempt.plan->workspace;
+        if (candidate.workspace > requirements.workspaceLimit)
+          candidate.refused = "workspace beyond the limit";
+      }
+      if (!candidate.refused.empty())
+        perEngine[first.engines[attempt.at].index]--;
+      else
+        built.push_back({attempt.at, std::make_shared<Executable>(std::move(attempt.target),
+                                                                  std::move(*attempt.plan), binding)});
+    }
+    if (!built.empty() && building.elapsed() > limits.seconds) break;
+  }
+  for (; next < all.size(); next++) all[next].refused = refusal(first.engines[next], requirements);
 
   Selection best;
-  double bestTime = 0;
-  int plans = 0, looked = 0;
-  std::map<int64_t, int> perEngine;
+  double bestTime = kNoTime;
   std::string lastReason;
-  const double begun = now();
-  for (Engine& engine : listEngines(*target, built)) {
-    Candidate candidate;
-    candidate.refused = refusal(engine, requirements);
-    looked++;
-    // Without a stopwatch the first plan is taken, and others are built only for a caller who asked to hear
-    // of them.
-    const bool enough = plans >= limits.plans ||
-                        (best.executable != nullptr && !scratch && candidates == nullptr) ||
-                        (plans > 0 && now() - begun > limits.seconds) ||
-                        (scratch && perEngine[engine.index] >= limits.perEngine);
-    if (candidate.refused.empty() && !enough) {
-      const double started = now();
-      try {
-        ExecutionPlan plan = buildPlan(*target, engine);
-        candidate.built = true;
-        candidate.workspace = plan.workspace;
-        candidate.buildSeconds = now() - started;
-        if (plan.workspace > requirements.workspaceLimit) {
-          candidate.refused = "workspace beyond the limit";
-        } else {
-          plans++;
-          perEngine[engine.index]++;
-          auto executable = std::make_shared<Executable>(target, std::move(plan), binding);
-          if (scratch) candidate.milliseconds = scratch->time(*executable, limits.runs);
-          const bool faster =
-              candidate.milliseconds >= 0 && (bestTime < 0 || candidate.milliseconds < bestTime);
-          if (best.executable == nullptr || faster) {
-            bestTime = candidate.milliseconds;
-            best.executable = std::move(executable);
-            best.description.engine = engine.name();
-            best.description.notes = engine.noteText();
-            best.description.milliseconds = candidate.milliseconds;
-          }
-        }
-      } catch (const PlanError& error) {
-        candidate.refused = error.what();
-        candidate.buildSeconds = now() - started;
-      }
+  for (const Built& one : built) {
+    const Engine& engine = first.engines[one.at];
+    Candidate& candidate = all[one.at];
+    double time = kNoTime;
+    try {
+      if (scratch) time = scratch->time(*one.executable, bestTime);
+    } catch (const PlanError& error) {
+      candidate.refused = error.what();
+      continue;
     }
-    if (!candidate.refused.empty() && lastReason.empty())
-      lastReason = engine.name() + ": " + candidate.refused;
-    if (candidates != nullptr) {
-      candidate.engine = std::move(engine);
-      candidates->push_back(std::move(candidate));
-    } else if (enough && plans >= limits.plans) {
-      break;
-    }
+    if (time < kNoTime) candidate.milliseconds = time;
+    if (best.executable != nullptr && !(time < bestTime)) continue;
+    bestTime = time;
+    best.executable = one.executable;
+    best.description.engine = engine.name();
+    best.description.notes = engine.noteText();
+    best.description.milliseconds = candidate.milliseconds;
   }
+  for (size_t i = 0; i < all.size(); i++)
+    if (!all[i].refused.empty() && lastReason.empty())
+      lastReason = first.engines[i].name() + ": " + all[i].refused;
   if (best.executable == nullptr && candidates == nullptr) {
-    throw PlanError(PlanError::Kind::unsupported, looked == 0 ? "cuDNN " + target->cudnn().versionText() +
-                                                                    " has no engine for this graph on " +
-                                                                    target->name()
-                                                              : "no engine can be used: " + lastReason);
+    throw PlanError(PlanError::Kind::unsupported,
+                    all.empty() ? "cuDNN " + target.cudnn().versionText() +
+                                      " has no engine for this graph on " + target.name()
+                                : "no engine can be used: " + lastReason);
   }
-  best.description.library = "cuDNN " + target->cudnn().versionText();
-  best.description.candidates = looked;
+  best.description.library = "cuDNN " + target.cudnn().versionText();
+  best.description.candidates = static_cast<int>(all.size());
+  if (candidates != nullptr) {
+    for (size_t i = 0; i < all.size(); i++) all[i].engine = std::move(first.engines[i]);
+    *candidates = std::move(all);
+  }
   return best;
 }
 

@@ -3,10 +3,12 @@
 #ifndef DEPTHWISE_CUDNN_SELECTION_H
 #define DEPTHWISE_CUDNN_SELECTION_H
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "../timing.h"
 #include "engines.h"
 
 namespace dw::cuda {
@@ -51,8 +53,8 @@ struct Candidate {
 struct SelectionLimits {
   int plans = 10;       // how many plans are built and timed at most
   int perEngine = 5;    // of which with one engine, by different knobs
-  double seconds = 10;  // no further plan is begun after this time
-  int runs = 5;         // timed runs of a plan
+  int perCompiled = 2;  // the same for engines that are compiled, which takes seconds
+  double seconds = 10;  // no further plan is begun after this time, once there is one
 };
 
 struct Selection {
@@ -60,11 +62,34 @@ struct Selection {
   PlanDescription description;
 };
 
-// Chooses. On a device it times with `stopwatch`; without one, and for a deterministic plan, it takes the
-// first that can be built. Tells of all candidates that it looked at if `candidates` is not NULL, and then
-// times in any case. Throws PlanError if there is none.
-Selection choose(const std::shared_ptr<const Target>& target, Graph& graph, const Requirements& requirements,
-                 const SelectionLimits& limits, Stopwatch* stopwatch,
+// Makes a target; the graph of a problem.
+using TargetMaker = std::function<std::shared_ptr<const Target>()>;
+using GraphMaker = std::function<std::unique_ptr<Graph>(const Cudnn&)>;
+
+// Targets of one device, one for each thread that builds plans: a handle of cuDNN's is for one thread at a time.
+// They stay, since a plan runs on the handle that it was built with.
+class Workshop {
+ public:
+  // `enter` is called on each further thread first: the device in use is a property of the thread.
+  Workshop(TargetMaker make, int threads, std::function<void()> enter = nullptr)
+      : make_(std::move(make)), enter_(std::move(enter)), targets_(static_cast<size_t>(threads)) {}
+
+  size_t threads() const { return targets_.size(); }
+  // Of the calling thread, which is the worker of this number; 0 is the thread that chooses.
+  const std::shared_ptr<const Target>& target(size_t worker);
+
+ private:
+  TargetMaker make_;
+  std::function<void()> enter_;
+  std::vector<std::shared_ptr<const Target>> targets_;
+};
+
+// Chooses. With `timing` it times, within that budget; without, and for a deterministic plan, it takes the first
+// that can be built. Plans of engines that are compiled are built by several threads. Tells of all candidates
+// that it looked at if `candidates` is not NULL, and then builds and times as many as the limits allow. Throws
+// PlanError if there is none.
+Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requirements& requirements,
+                 const SelectionLimits& limits, Timing* timing,
                  std::vector<Candidate>* candidates = nullptr);
 
 }  // namespace dw::cuda

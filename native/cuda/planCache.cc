@@ -14,7 +14,7 @@ namespace dw::cuda {
 namespace {
 
 // Raised whenever the format of a file, or the meaning of a key or of a problem, changes.
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 // FNV-1a, 64 bits.
 uint64_t hashOf(const std::string& text) {

@@ -1,12 +1,12 @@
-// Chosen plans on disk: one file per problem, device and version of cuDNN, so that a second start neither
-// compiles nor times. Knows text only.
+// What was chosen, on disk: one file per problem, device and version of the libraries, so that a second start
+// neither compiles nor times. Knows text only.
 #ifndef DEPTHWISE_CUDA_PLAN_CACHE_H
 #define DEPTHWISE_CUDA_PLAN_CACHE_H
 
 #include <optional>
 #include <string>
 
-#include "../plans.h"
+#include "plans.h"
 
 namespace dw::cuda {
 

@@ -1,0 +1,10 @@
+# DW_KERNELS: a name for our own kernels as they are, for what is kept of their speed. Changes with each of their sources.
+file(GLOB version_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu ${CMAKE_CURRENT_LIST_DIR}/kernels/*.cuh)
+set(hashes "")
+foreach(source IN LISTS version_sources)
+  file(SHA256 ${source} hash)
+  string(APPEND hashes ${hash})
+endforeach()
+string(SHA256 DW_KERNELS "${hashes}")
+string(SUBSTRING ${DW_KERNELS} 0 12 DW_KERNELS)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${version_sources})
