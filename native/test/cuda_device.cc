@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "plugin.h"
 
@@ -36,6 +37,7 @@ struct Hooks {
   void (*failNext)(int);
   void (*limitMemory)(uint64_t);
   void (*reset)();
+  uint64_t (*launches)();
 
   explicit Hooks(const char* path) {
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -43,7 +45,8 @@ struct Hooks {
     failNext = reinterpret_cast<decltype(failNext)>(dlsym(library, "cudasim_fail_next"));
     limitMemory = reinterpret_cast<decltype(limitMemory)>(dlsym(library, "cudasim_limit_memory"));
     reset = reinterpret_cast<decltype(reset)>(dlsym(library, "cudasim_reset"));
-    if (!failNext || !limitMemory || !reset) die("this is not the simulation");
+    launches = reinterpret_cast<decltype(launches)>(dlsym(library, "cudasim_launches"));
+    if (!failNext || !limitMemory || !reset || !launches) die("this is not the simulation");
   }
 };
 
@@ -71,8 +74,7 @@ void checkDescription(Plugin& plugin) {
          "the device describes itself: " + json);
 }
 
-// More than both halves of the staged memory, and less than a cache line; one after the other without
-// waiting.
+// More than is staged at once, and less than a cache line; one after the other without waiting.
 void checkCopies(Plugin& plugin) {
   for (size_t count : {size_t{1}, size_t{3}, size_t{1 << 20}, size_t{(5 << 20) + 7}}) {
     std::vector<float> values = numbers(count);
@@ -98,6 +100,47 @@ void checkCopies(Plugin& plugin) {
   for (size_t i = 0; i < kSmall; i++) right = right && all[i * 16] == static_cast<float>(i);
   expect(right, "small copies one after the other keep their places");
   plugin.api->release(plugin.device, target, kSmall * 64);
+}
+
+Node addition(int64_t count);
+
+// Uploads that follow work on the device neither wait for it nor come before it: what is read by the work is what
+// was there when it was queued.
+void checkCopiesAhead(Plugin& plugin, const Hooks& hooks, const std::string& when) {
+  constexpr int64_t kCount = (6 << 20) + 5;  // seven parts of the ring
+  Kernel kernel(plugin, addition(kCount));
+  const std::vector<float> ones(kCount, 1), twos(kCount, 2), threes(kCount, 3);
+  upload(plugin, kernel.inputs[0], ones);
+  upload(plugin, kernel.inputs[1], twos);
+  must(plugin.api->synchronize(plugin.device, &plugin.error), plugin, "synchronize");
+  const uint64_t before = hooks.launches();
+  must(kernel.launch(), plugin, "launch");
+  upload(plugin, kernel.inputs[0], threes);
+  expect(hooks.launches() == before, "an upload does not wait for the work before it, " + when);
+  const std::vector<float> first = download(plugin, kernel.outputs[0], kCount);
+  must(kernel.launch(), plugin, "launch");
+  const std::vector<float> second = download(plugin, kernel.outputs[0], kCount);
+  expect(first == std::vector<float>(kCount, 3) && second == std::vector<float>(kCount, 5),
+         "nor does it come before that, " + when);
+  // Batches as they follow each other in training, with no wait between.
+  for (int batch = 0; batch < 8; batch++) {
+    upload(plugin, kernel.inputs[batch % 2], std::vector<float>(kCount, static_cast<float>(batch)));
+    must(kernel.launch(), plugin, "launch");
+  }
+  expect(download(plugin, kernel.outputs[0], kCount) == std::vector<float>(kCount, 6 + 7),
+         "parts of the ring are used again when they are free, " + when);
+}
+
+// Without memory for the ring copies go through the halves.
+void checkCopiesWithoutRing(const char* path, const Hooks& hooks) {
+  Plugin plugin(path, 0, 2);
+  constexpr size_t kCount = size_t{5} << 20;
+  void* memory = plugin.allocate(kCount * 4);
+  hooks.limitMemory(kCount * 4);
+  upload(plugin, memory, numbers(kCount));
+  expect(download(plugin, memory, kCount) == numbers(kCount), "an upload needs no memory on the device");
+  hooks.reset();
+  plugin.api->release(plugin.device, memory, kCount * 4);
 }
 
 Node addition(int64_t count) { return {DW_OP_add, {shape({count}), shape({count})}, {shape({count})}, {}}; }
@@ -127,8 +170,15 @@ void checkCapture(Plugin& plugin) {
   dw_kernel* graph = nullptr;
   must(plugin.api->capture_begin(plugin.device, &plugin.error), plugin, "capture_begin");
   must(kernel.launch(), plugin, "launch");
-  // Another thread, or the allocator on this one, must not get in the way; this thread's own calls that wait
-  // do.
+  // Another thread does not get in the way; this thread's own calls that wait do.
+  dw_status elsewhere = DW_INTERNAL;
+  std::thread([&] {
+    dw_error error = {};
+    void* memory = nullptr;
+    elsewhere = plugin.api->allocate(plugin.device, 64, &memory, &error);
+    if (elsewhere == DW_OK) plugin.api->release(plugin.device, memory, 64);
+  }).join();
+  expect(elsewhere == DW_OK, "another thread allocates during a capture");
   must(plugin.api->capture_end(plugin.device, &graph, &plugin.error), plugin, "capture_end");
   upload(plugin, kernel.inputs[0], std::vector<float>(100, 5));
   must(plugin.api->launch(plugin.device, graph, nullptr, nullptr, nullptr, &plugin.error), plugin, "replay");
@@ -188,6 +238,71 @@ void checkLoss(Plugin& plugin, const Hooks& hooks) {
   expect(kernel.launch() == DW_DEVICE_ERROR, "nothing is launched any more");
 }
 
+// A convolution with its sums: "in one" is a plan, here of nine milliseconds, "in steps" a plan and two kernels.
+const Node kSums = {DW_OP_conv2dSums,
+                    {shape({1, 4, 4, 8}), shape({8, 1, 1, 8})},
+                    {shape({1, 4, 4, 8}), shape({8}), shape({8})},
+                    {1, 1, 0, 0, 0, 0, 1, 1, 1}};
+constexpr const char* kSlowInOne = "fusion=1:9";
+
+// Ways are compared on memory that is lent, where there is no other; with none at all the first is taken.
+void checkLentMemory(const char* path, const Hooks& hooks) {
+  for (const bool lends : {true, false}) {
+    Plugin plugin(path, 0);
+    constexpr size_t kBytes = 1 << 20;
+    void* lent = plugin.allocate(kBytes);
+    if (lends) plugin.api->lend(plugin.device, lent, kBytes);
+    hooks.limitMemory(1);
+    dw_kernel* kernel = nullptr;
+    size_t workspace = 0;
+    const dw_node view = kSums.view();
+    must(plugin.api->prepare(plugin.device, &view, &kernel, &workspace, &plugin.error), plugin, "prepare");
+    hooks.reset();
+    plugin.api->lend(plugin.device, nullptr, 0);
+    plugin.api->destroy(plugin.device, kernel);
+    plugin.api->release(plugin.device, lent, kBytes);
+    // In steps there is scratch memory for the sums, in one there is none.
+    expect((workspace > 0) == lends,
+           lends ? "ways are timed on memory that is lent" : "without memory the first way is taken");
+  }
+}
+
+// A library that fails on a lost device does not say so: the device does, and no other way is tried.
+void checkLossInChoosing(const char* path, const Hooks& hooks) {
+  {
+    Plugin plugin(path, 0);
+    hooks.failNext(700);
+    const dw_node view = kSums.view();
+    dw_kernel* kernel = nullptr;
+    size_t workspace = 0;
+    expect(plugin.api->prepare(plugin.device, &view, &kernel, &workspace, &plugin.error) == DW_DEVICE_ERROR &&
+               contains(plugin.error.message, "cudaErrorIllegalAddress"),
+           std::string("a device that is lost while ways are timed is reported: ") + plugin.error.message);
+    void* memory = nullptr;
+    expect(plugin.api->allocate(plugin.device, 64, &memory, &plugin.error) == DW_DEVICE_ERROR &&
+               contains(plugin.error.message, "the device has failed in this process"),
+           "and remembered");
+  }
+  hooks.reset();
+}
+
+// The first that notices a lost device may be a library, in words of its own.
+void checkLossInPlan(const char* path, const Hooks& hooks) {
+  {
+    Plugin plugin(path, 0);
+    Kernel sum(plugin, addition(100));
+    Kernel product(plugin, {DW_OP_linear, {shape({2, 3}), shape({4, 3})}, {shape({2, 4})}, {}});
+    hooks.failNext(700);
+    // So many are done at once.
+    for (int i = 0; i < 257; i++) must(sum.launch(), plugin, "launch");
+    expect(product.launch() == DW_DEVICE_ERROR && contains(plugin.error.message, "cudaErrorIllegalAddress"),
+           std::string("a library's own words do not hide a lost device: ") + plugin.error.message);
+    expect(product.launch() == DW_DEVICE_ERROR && contains(plugin.error.message, "has failed in this process"),
+           "which is remembered");
+  }
+  hooks.reset();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -198,6 +313,7 @@ int main(int argc, char** argv) {
     checkDescription(plugin);
     checkCopies(plugin);
     checkMemory(plugin, hooks);
+    checkCopiesAhead(plugin, hooks, "copies as late as possible");
     checkCapture(plugin);
     checkLabels(plugin);
     checkLoss(plugin, hooks);
@@ -208,6 +324,18 @@ int main(int argc, char** argv) {
     checkCopies(plugin);
   }
   checkSeveralDevices(argv[1]);
+  checkCopiesWithoutRing(argv[1], hooks);
+  checkLossInPlan(argv[1], hooks);
+  setenv("DEPTHWISE_CUDASIM_PLANS", kSlowInOne, 1);
+  checkLentMemory(argv[1], hooks);
+  checkLossInChoosing(argv[1], hooks);
+  unsetenv("DEPTHWISE_CUDASIM_PLANS");
+  setenv("DEPTHWISE_CUDASIM_STREAMS", "early", 1);
+  {
+    Plugin plugin(argv[1], 0);
+    checkCopies(plugin);
+    checkCopiesAhead(plugin, hooks, "copies as early as possible");
+  }
   std::printf("%d checks, %d failures\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }
