@@ -3,7 +3,7 @@
 import { dirname, join } from 'node:path';
 import { cudaBuild } from '../backend/cuda/build.ts';
 import { type CudaLibraries, findLibraries, showCudnnVersion } from '../backend/cuda/libraries.ts';
-import { type Gpu, Probe } from '../backend/cuda/probe.ts';
+import { type DriverReport, type Gpu, Probe } from '../backend/cuda/probe.ts';
 import { thisMachine } from '../backend/cuda/system.ts';
 import { loadAddon } from '../backend/load.ts';
 import { LoadError } from '../core/errors.ts';
@@ -19,6 +19,7 @@ export interface CudnnLibrary {
 const probe = (): Probe => new Probe(thisMachine(), join(loadAddon().folder, 'depthwise_probe'));
 
 let found: CudaLibraries | undefined;
+let driver: DriverReport | undefined;
 
 /**
  * The first cuDNN found stays: once it is open, this process can have no other.
@@ -37,6 +38,23 @@ export function findCudnn(): CudaLibraries {
     details: [`searched: ${search.misses.map(({ where, problem }) => `${where} (${problem})`).join(', ')}`],
     fixes: [`pip install nvidia-cudnn-cu${cudaBuild().cuda} nvidia-cublas`, 'DEPTHWISE_CUDA_DIR=/path'],
   });
+}
+
+/** The driver's library by its path, where there is one that works: it need not be where the loader looks. */
+export function driverLibrary(): string | undefined {
+  driver ??= probe().driver();
+  return driver.state === 'working' ? driver.library : undefined;
+}
+
+/**
+ * Opens the driver and cuDNN in this process, each by its path. cuDNN asks for `libcuda.so.1` by name, and gets what is open.
+ * @throws LoadError as {@link findCudnn}
+ */
+export function openLibraries(): CudaLibraries {
+  const libraries = findCudnn();
+  const opened = driverLibrary();
+  loadAddon().addon.openCudnn([...(opened === undefined ? [] : [opened]), ...libraries.paths]);
+  return libraries;
 }
 
 /** The folders of cuDNN and what it needs, for native code. */

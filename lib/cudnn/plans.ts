@@ -6,7 +6,7 @@ import { loadAddon, pluginPath } from '../backend/load.ts';
 import { toTypedError } from '../backend/native.ts';
 import { ArgumentError, DepthwiseError } from '../core/errors.ts';
 import { type DescribedDevice, type DeviceDescription, describedDevices } from './descriptions.ts';
-import { findCudnn, foldersOf } from './library.ts';
+import { driverLibrary, findCudnn, foldersOf, openLibraries } from './library.ts';
 import { planElsewhere } from './planner.ts';
 import { encodeProblem, type Problem } from './problems.ts';
 
@@ -166,14 +166,15 @@ export async function plans(problem: Problem, options: PlansOptions = {}): Promi
   );
   const { addon, folder } = loadAddon();
   const library = pluginPath(description === undefined ? 'cuda' : 'cudnn');
-  const folders = foldersOf(findCudnn()).join(':');
   if (description !== undefined) {
+    const folders = foldersOf(findCudnn()).join(':');
     const described = JSON.stringify(figures(description));
     const substitute = join(folder, 'libdepthwise_nodriver.so');
-    const texts = [folders, described, existsSync(substitute) ? substitute : ''];
+    const texts = [folders, described, driverLibrary() ?? (existsSync(substitute) ? substitute : '')];
     return readReport(await planElsewhere(described, { library, numbers, settings, texts }));
   }
   try {
+    const folders = foldersOf(openLibraries()).join(':');
     return readReport(await addon.cudnnPlans(library, numbers, settings, [folders, '', '']));
   } catch (error) {
     throw toTypedError(error);
