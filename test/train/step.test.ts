@@ -145,7 +145,15 @@ for (const device of [reference, ...networkDevices]) {
         });
         return [first, ...rest];
       });
-      expect(losses[1]).to.deep.equal(losses[0]);
+      const [given, repeated] = losses as [number[], number[]];
+      // A GPU that is not asked to be deterministic may add up gradients in another order the next time.
+      if (/^cuda\b/.test(device.name)) {
+        expect(repeated).to.have.length(given.length);
+        repeated.forEach((loss, i) => {
+          expect(loss, `loss ${i}`).to.be.closeTo(given[i]!, 1e-4 * Math.abs(given[i]!));
+        });
+        expect(new Set(repeated).size, 'the loss falls').to.equal(repeated.length);
+      } else expect(repeated).to.deep.equal(given);
       using fresh = stepOn(device, 'compiled');
       expect(() => fresh.step.repeat({ step: 1, lr: 0, polyakDecay: 0 })).to.throw('no batch to repeat');
     });
