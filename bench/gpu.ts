@@ -1,5 +1,5 @@
 // `npm run bench:gpu -- <phase>`: everything that is to be found out on a machine with a GPU, in phases of at most nine
-// minutes each. The bundle (docs/cuda.md) runs it by run.sh.
+// minutes each. The bundle (docs/cuda.md) runs it.
 
 import { resolve } from 'node:path';
 import { Argument, Command } from 'commander';

@@ -12,7 +12,7 @@ else {
                            DEPTHWISE_PYTHON names the interpreter that has them (default: python3)
   npm run bench:growth     speed and memory by batch and size, as a table and a picture
   npm run bench:gpu        on a machine with a GPU: results, speed beside PyTorch, time of each kernel; in a bundle too
-                           (npm run bundle:gpu), for machines that have nothing else
+                           (npm run bundle), for machines that have nothing else
   npm run bench:overhead   JavaScript time per step and per eager op, time to compile
 
   npx depthwise bench      networks on this machine: training, inference, loading; npm run bench -- --arch inception_v3`);

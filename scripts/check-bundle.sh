@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Tries a bundle of scripts/bundle-gpu.sh as a machine would that has nothing: in an empty environment, and, where this may
+# Tries a bundle of scripts/bundle.sh as a machine would that has nothing: in an empty environment, and, where this may
 # be hidden (root, mount namespaces), without Node, oneDNN, OpenCL, libgomp and this repository. Ops have to be right on
 # the CPU and on the simulation of CUDA; benchmarks have to run; a GPU that is not there has to be said, by exit code 3.
 #
-#   scripts/check-bundle.sh [folder]        default: build/gpu-bundle
+#   scripts/check-bundle.sh [folder]        default: build/bundle
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bundle=$(realpath "${1:-build/gpu-bundle}")
-[ -f "$bundle/run.sh" ] || { echo "there is no bundle in $bundle: npm run bundle:gpu" >&2; exit 1; }
+bundle=$(realpath "${1:-build/bundle}")
+[ -f "$bundle/run" ] || { echo "there is no bundle in $bundle: npm run bundle" >&2; exit 1; }
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cp -r "$bundle" "$place/bundle"
@@ -20,10 +20,10 @@ cd "$1"
 failed=0
 hidden=$(node --version 2>/dev/null || echo hidden)
 echo "== Node: $hidden; libdnnl: $([ -s /usr/lib/x86_64-linux-gnu/libdnnl.so.2 ] && echo visible || echo hidden)"
-check() { # name, expected exit code, words of run.sh…
+check() { # name, expected exit code, words of run…
   local name=$1 expected=$2 code
   shift 2
-  bash ./bundle/run.sh "$@" >said 2>&1 </dev/null
+  bash ./bundle/run "$@" >said 2>&1 </dev/null
   code=$?
   if [ "$code" = "$expected" ]; then
     echo "ok: $name: $(tail -n 1 said | cut -c1-300)"
@@ -41,9 +41,11 @@ check 'training on the CPU' 0 train train --device cpu --size 71 --batch 2 --pre
 check 'inference on the CPU' 0 infer infer --device cpu --size 71 --batch 2 --precision fp32 --rounds 1 --steps 1 --settle 0 --warmup 1 --peers none
 check 'kernels on the CPU' 0 kernels kernels --device cpu --size 71 --batch 1 --precision fp32
 check 'tests by hand' 0 mocha test/core/philox.test.js
-for phase in ops train infer kernels inception; do check "$phase without a GPU" 3 "$phase" none; done
+check 'run test on the CPU' 0 test cpu-test --device cpu --ops conv2d
+check 'run bench on the CPU' 0 bench bench --device cpu --size 71 --batch 2 --precision fp32 --rounds 1 --steps 1 --settle 0 --warmup 1 --peers none
+for phase in test bench ops train infer kernels inception; do check "$phase without a GPU" 3 "$phase" none; done
 check 'a phase that there is not' 2 dance
-for file in cpu/ops.md cpu/ops.json cpu/ops.log train/train.md kernels/kernels.json; do
+for file in cpu-test/ops.md bench/train.md bench/infer.md cpu/ops.md cpu/ops.json cpu/ops.log train/train.md kernels/kernels.json; do
   [ -s "$file" ] || { echo "WRONG: there is no $file"; failed=1; }
 done
 exit $failed

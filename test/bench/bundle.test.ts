@@ -1,4 +1,4 @@
-// The bundle for machines that have nothing (scripts/bundle-gpu.sh): which packages go into it, and how its run.sh unpacks and
+// The bundle for machines that have nothing (scripts/bundle.sh): which packages go into it, and how its `run` unpacks and
 // starts what it holds, tried on a bundle of a few small files.
 
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -47,7 +48,7 @@ describe('bundle: packages', () => {
   });
 });
 
-describe('bundle: run.sh', function () {
+describe('bundle: run', function () {
   this.timeout(60_000);
   let folder: string;
   const at = (...names: string[]) => join(folder, ...names);
@@ -66,7 +67,7 @@ describe('bundle: run.sh', function () {
     mkdirSync(at('bundle'));
     execFileSync('sh', ['-c', 'tar -C stage -cf - . | xz -0 > bundle/depthwise.tar.xz'], { cwd: folder });
     execFileSync('sh', ['-c', 'sha256sum depthwise.tar.xz > depthwise.tar.xz.sha256'], { cwd: at('bundle') });
-    copyFileSync(join(root, 'scripts/bundle/run.sh'), at('bundle', 'run.sh'));
+    copyFileSync(join(root, 'scripts/bundle/run'), at('bundle', 'run'));
   });
   after(() => {
     if (folder !== undefined) rmSync(folder, { recursive: true });
@@ -75,7 +76,7 @@ describe('bundle: run.sh', function () {
   const run = (words: readonly string[], env: Readonly<Record<string, string>> = {}) => {
     mkdirSync(at('tmp'), { recursive: true });
     const given = { PATH: process.env.PATH ?? '', TMPDIR: at('tmp'), ...env };
-    return spawnSync('bash', [at('bundle', 'run.sh'), ...words], {
+    return spawnSync('bash', [at('bundle', 'run'), ...words], {
       env: given,
       cwd: folder,
       encoding: 'utf8',
@@ -106,8 +107,29 @@ describe('bundle: run.sh', function () {
       '--device',
       'cuda:1',
     ]);
+    expect(words(['test'])).to.deep.equal(['ops', '--out', './out']);
     expect(run(['infer']).stderr).to.equal('');
     expect(unpacked()).to.have.length(1);
+  });
+
+  it('runs both phases of a benchmark, and ends as the first that fails', () => {
+    const phases = (text: string) => [...text.matchAll(/gpu\.js (\w+)/g)].map(([, phase]) => phase);
+    const fine = run(['bench', 'mine']);
+    expect([phases(fine.stdout), fine.status]).to.deep.equal([['train', 'infer'], 0]);
+    const [home] = unpacked();
+    const node = join(home as string, 'node');
+    const before = readFileSync(node);
+    writeFileSync(node, '#!/bin/sh\necho "$@"\ncase "$2" in train) exit 3;; *) exit 1;; esac\n');
+    const failing = run(['bench']);
+    expect([phases(failing.stdout), failing.status]).to.deep.equal([['train', 'infer'], 3]);
+    writeFileSync(node, before);
+  });
+
+  it('says which C library it needs, where there is an older one', () => {
+    mkdirSync(at('old'));
+    writeFileSync(at('old', 'getconf'), '#!/bin/sh\necho "glibc 2.31"\n', { mode: 0o755 });
+    const { status, stderr } = run(['test'], { PATH: `${at('old')}:${process.env.PATH}` });
+    expect([status, stderr.trim()]).to.deep.equal([1, 'run: this needs glibc 2.34 or later; here is 2.31']);
   });
 
   it('brings the libraries that the machine lacks, and no others', () => {
@@ -131,7 +153,21 @@ describe('bundle: run.sh', function () {
 
   it('unpacks by Python where there is no xz', () => {
     mkdirSync(at('bin'));
-    for (const name of ['bash', 'dirname', 'id', 'sha256sum', 'mkdir', 'mktemp', 'ln', 'mv', 'ls', 'rm']) {
+    for (const name of [
+      'bash',
+      'dirname',
+      'getconf',
+      'head',
+      'id',
+      'sha256sum',
+      'sort',
+      'mkdir',
+      'mktemp',
+      'ln',
+      'mv',
+      'ls',
+      'rm',
+    ]) {
       symlinkSync(output('sh', '-c', `command -v ${name}`), at('bin', name));
     }
     // `python3` may be a script that looks for it.
@@ -145,8 +181,8 @@ describe('bundle: run.sh', function () {
 
   it('refuses a damaged archive, and a phase that there is not', () => {
     const dance = run(['dance']);
-    expect([dance.status, dance.stderr.split('\n')[0]]).to.deep.equal([2, 'run.sh: there is no phase dance']);
-    expect(run([]).stdout).to.contain('./run.sh ops|train|infer|kernels|inception');
+    expect([dance.status, dance.stderr.split('\n')[0]]).to.deep.equal([2, 'run: there is no phase dance']);
+    expect(run([]).stdout).to.contain('./run test|bench|kernels');
     writeFileSync(at('bundle', 'depthwise.tar.xz'), 'damaged');
     const damaged = run(['ops'], { DEPTHWISE_BUNDLE_DIR: at('new') });
     expect(damaged.status).to.equal(1);
