@@ -2,6 +2,7 @@
 // load, and both gradients with the sums that the next normalization's gradient needs.
 #include "channels.h"
 #include "depthwiseConvolution.h"
+#include "depthwiseWays.h"
 #include "kernels/depthwise.cuh"
 
 namespace dw::cuda {
@@ -134,26 +135,34 @@ ConvolutionShape readReluGrad(const Node& node) {
 KernelPointer prepareAffine(dw_device& device, const Node& node) {
   DepthwiseOperands at;
   at.x = 0, at.scale = 1, at.shift = 2, at.w = 3, at.y = 0;
-  return prepareDepthwise(device, readAffine(node), node.input(0).dtype, at, hasRelu(node));
+  return fastestDepthwise(device, node, [&] {
+    return prepareDepthwise(device, readAffine(node), node.input(0).dtype, at, hasRelu(node));
+  });
 }
 
 KernelPointer prepareRelu(dw_device& device, const Node& node) {
   DepthwiseOperands at;
   at.x = 0, at.w = 1, at.y = 0;
-  return prepareDepthwise(device, readRelu(node), node.input(0).dtype, at, true);
+  return fastestDepthwise(device, node, [&] {
+    return prepareDepthwise(device, readRelu(node), node.input(0).dtype, at, true);
+  });
 }
 
 KernelPointer prepareAffineGrad(dw_device& device, const Node& node) {
   DepthwiseOperands at;
   at.g = 0, at.x = 1, at.scale = 2, at.shift = 3, at.w = 4;
   at.dx = 0, at.dw = 1, at.sumG = 2, at.sumGX = 3;
-  return prepareDepthwise(device, readAffineGrad(node), node.input(0).dtype, at, hasRelu(node));
+  return fastestDepthwise(device, node, [&] {
+    return prepareDepthwise(device, readAffineGrad(node), node.input(0).dtype, at, hasRelu(node));
+  });
 }
 
 KernelPointer prepareReluGrad(dw_device& device, const Node& node) {
   DepthwiseOperands at;
   at.g = 0, at.x = 1, at.w = 2, at.residual = 3, at.dx = 0, at.dw = 1;
-  return prepareDepthwise(device, readReluGrad(node), node.input(0).dtype, at, true);
+  return fastestDepthwise(device, node, [&] {
+    return prepareDepthwise(device, readReluGrad(node), node.input(0).dtype, at, true);
+  });
 }
 
 }  // namespace
