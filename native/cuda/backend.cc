@@ -224,10 +224,9 @@ dw_status captureEnd(dw_device* device, dw_kernel** kernel, dw_error* error) {
 }
 
 const dw_backend backend = {
-    DW_ABI_VERSION, DW_BACKEND_NAME, openDevice,  closeDevice,  describeDevice, allocate,
-    release,        upload,          download,    copyBytes,    supports,       prepare,
-    launchKernel,   destroy,         synchronize, captureBegin, captureEnd,     nullptr,
-    lend,
+    DW_ABI_VERSION, DW_BACKEND_NAME, openDevice, closeDevice, describeDevice, allocate,     release,
+    upload,         download,        copyBytes,  supports,    prepare,        launchKernel, destroy,
+    synchronize,    captureBegin,    captureEnd, nullptr,     lend,
 };
 
 }  // namespace

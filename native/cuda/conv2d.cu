@@ -75,7 +75,8 @@ KernelPointer preparePlain(dw_device& device, const Node& node) {
   const MatrixProblem product = productOf(device, conv, dtype, kDirection);
   std::vector<Way> ways;
   // Where nothing is timed: for depthwise ones our own kernel, the same in every version of cuDNN's.
-  if (conv.depthwise()) ways.push_back({"own", [&] { return ownDepthwise(device, conv, dtype, kDirection); }});
+  if (conv.depthwise())
+    ways.push_back({"own", [&] { return ownDepthwise(device, conv, dtype, kDirection); }});
   if (isPlanned(device, problem))
     ways.push_back({"convolution", [&] { return makePlanned(device.plans->plan(problem)); }});
   // Its a is g, the second operand of a weight gradient.
@@ -105,14 +106,14 @@ KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
   std::vector<Way> ways;
   if (!conv.empty() && isPlanned(device, problem))
     ways.push_back({"in one", [&] { return makePlanned(device.plans->plan(problem)); }});
-  ways.push_back({"in steps", [&] {
-                    Steps steps(device, node);
-                    const Steps::Value y = steps.output(0);
-                    steps.add(DW_OP_conv2d, {steps.input(0), steps.input(1)}, {y},
-                              attributesOf(node, 0, kAttributes));
-                    steps.add(DW_OP_channelSums, {y}, {steps.output(1), steps.output(2)});
-                    return steps.finish();
-                  }});
+  ways.push_back(
+      {"in steps", [&] {
+         Steps steps(device, node);
+         const Steps::Value y = steps.output(0);
+         steps.add(DW_OP_conv2d, {steps.input(0), steps.input(1)}, {y}, attributesOf(node, 0, kAttributes));
+         steps.add(DW_OP_channelSums, {y}, {steps.output(1), steps.output(2)});
+         return steps.finish();
+       }});
   return fastestOf(device, node, ways);
 }
 
@@ -143,24 +144,23 @@ KernelPointer prepareAffine2(dw_device& device, const Node& node) {
   const ConvolutionProblem problem = readAffine2<kDirection>(device, node);
   if (problem.n == 0) return makeZeros(node.output(0));
   const Way together = {"in one", [&] { return makePlanned(device.plans->plan(problem)); }};
-  const Way apart = {"in steps", [&] {
-                       constexpr bool kInput = kDirection == Direction::inputGrad;
-                       constexpr uint32_t kG = kInput ? 0 : 1;
-                       Steps steps(device, node);
-                       const Steps::Value gradient = steps.between(node.input(kG));
-                       steps.add(DW_OP_channelAffine2,
-                                 {steps.input(kG), steps.input(kG + 1), steps.input(kG + 2),
-                                  steps.input(kG + 3), steps.input(kG + 4)},
-                                 {gradient});
-                       const std::vector<double> attributes = attributesOf(node, 0, kAttributes + 2);
-                       if (kInput)
-                         steps.add(DW_OP_conv2dInputGrad, {gradient, steps.input(5)}, {steps.output(0)},
-                                   attributes);
-                       else
-                         steps.add(DW_OP_conv2dWeightGrad, {steps.input(0), gradient}, {steps.output(0)},
-                                   attributes);
-                       return steps.finish();
-                     }};
+  const Way apart = {
+      "in steps", [&] {
+        constexpr bool kInput = kDirection == Direction::inputGrad;
+        constexpr uint32_t kG = kInput ? 0 : 1;
+        Steps steps(device, node);
+        const Steps::Value gradient = steps.between(node.input(kG));
+        steps.add(DW_OP_channelAffine2,
+                  {steps.input(kG), steps.input(kG + 1), steps.input(kG + 2), steps.input(kG + 3),
+                   steps.input(kG + 4)},
+                  {gradient});
+        const std::vector<double> attributes = attributesOf(node, 0, kAttributes + 2);
+        if (kInput)
+          steps.add(DW_OP_conv2dInputGrad, {gradient, steps.input(5)}, {steps.output(0)}, attributes);
+        else
+          steps.add(DW_OP_conv2dWeightGrad, {steps.input(0), gradient}, {steps.output(0)}, attributes);
+        return steps.finish();
+      }};
   return fastestOf(device, node, {together, apart});
 }
 

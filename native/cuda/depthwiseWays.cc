@@ -29,8 +29,7 @@ Value rectified(Steps& steps, const Value& x) {
 }
 
 void inputGrad(Steps& steps, const Node& node, const Value& g, const Value& w, const Value& dx) {
-  steps.add(DW_OP_conv2dInputGrad, {g, w}, {dx},
-            convolution(node, {dx.aval.dims[1], dx.aval.dims[2]}));
+  steps.add(DW_OP_conv2dInputGrad, {g, w}, {dx}, convolution(node, {dx.aval.dims[1], dx.aval.dims[2]}));
 }
 
 void weightGrad(Steps& steps, const Node& node, const Value& a, const Value& g, const Value& dw) {

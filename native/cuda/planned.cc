@@ -47,7 +47,11 @@ class Trial {
     if (!complete_) return kNoTime;
     try {
       return timeOf(
-          stopwatch_, [&] { kernel.run({device, inputs_.data(), outputs_.data(), workspace}); }, best);
+          stopwatch_,
+          [&] {
+            kernel.run({device, inputs_.data(), outputs_.data(), workspace});
+          },
+          best);
     } catch (const PlanError&) {
       device.expectAlive();
       return kNoTime;  // a plan that does not run is no choice

@@ -34,8 +34,8 @@ void expectPlan(const dw_device& device, const Node& node, const Problem& proble
   if (!reason.empty()) node.unsupported("%s", reason.c_str());
 }
 
-// One of several ways to compute a node. `make` throws PlanError where it cannot be done after all: that there
-// is an engine does not mean that it can be built.
+// One of several ways to compute a node. `make` throws PlanError where it cannot be done after all: that
+// there is an engine does not mean that it can be built.
 struct Way {
   const char* name;  // in what is kept of the choice: never with another meaning
   std::function<KernelPointer()> make;

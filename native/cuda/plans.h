@@ -188,8 +188,8 @@ class Plans {
   virtual std::unique_ptr<Plan> plan(const NormalizationProblem& problem) = 0;
   virtual std::unique_ptr<Plan> plan(const PoolingProblem& problem) = 0;
 
-  // What is needed to choose by time among plans, and between a fused plan and the kernels that it stands for;
-  // NULL where nothing can be timed (described devices).
+  // What is needed to choose by time among plans, and between a fused plan and the kernels that it stands
+  // for; NULL where nothing can be timed (described devices).
   virtual Timing* timing() { return nullptr; }
 };
 

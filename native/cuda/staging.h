@@ -10,10 +10,11 @@
 
 namespace dw::cuda {
 
-// Large uploads go ahead of the device's stream: they are copied to the device, into parts of a ring, by a stream
-// of their own while the device computes, and put in their place when its stream gets there. So a batch is on the
-// device before the step that needs it begins, and neither host nor device waits. Small ones and downloads go
-// through two halves in turn, of which the device works on one while the host fills, or empties, the other.
+// Large uploads go ahead of the device's stream: they are copied to the device, into parts of a ring, by a
+// stream of their own while the device computes, and put in their place when its stream gets there. So a
+// batch is on the device before the step that needs it begins, and neither host nor device waits. Small ones
+// and downloads go through two halves in turn, of which the device works on one while the host fills, or
+// empties, the other.
 class Staging {
  public:
   explicit Staging(cudaStream_t stream);

@@ -1,5 +1,5 @@
-// What a fused op stands for: a kernel made of the kernels of other ops, with the values between them in scratch
-// memory.
+// What a fused op stands for: a kernel made of the kernels of other ops, with the values between them in
+// scratch memory.
 #ifndef DEPTHWISE_CUDA_STEPS_H
 #define DEPTHWISE_CUDA_STEPS_H
 

@@ -1,5 +1,5 @@
-// Choosing by time: how long one of several ways takes, when it is hopeless, and how long choosing may take in
-// all. Knows no library.
+// Choosing by time: how long one of several ways takes, when it is hopeless, and how long choosing may take
+// in all. Knows no library.
 #ifndef DEPTHWISE_CUDA_TIMING_H
 #define DEPTHWISE_CUDA_TIMING_H
 

@@ -1,9 +1,9 @@
 // The runtime of the simulation: memory, streams, events and graphs.
 //
 // Work on a stream is done as late as possible, when somebody waits for it: host memory that is reused too
-// early, or a result that is read without waiting, shows. With DEPTHWISE_CUDASIM_STREAMS=early the work on all
-// streams of a device but the first is done at once, as far as it waits for nothing: what one stream leaves
-// another shows if it is not waited for.
+// early, or a result that is read without waiting, shows. With DEPTHWISE_CUDASIM_STREAMS=early the work on
+// all streams of a device but the first is done at once, as far as it waits for nothing: what one stream
+// leaves another shows if it is not waited for.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -102,7 +102,8 @@ cudasim::Order orderOf(int device) {
 
 // A call that waits, or allocates: refused while this thread captures, which the capture does not survive.
 bool unsafe(cudaStream_t stream = nullptr) {
-  if (captures == 0 && globalCaptures == 0 && (stream == nullptr || stream->capturing == nullptr)) return false;
+  if (captures == 0 && globalCaptures == 0 && (stream == nullptr || stream->capturing == nullptr))
+    return false;
   if (stream != nullptr) stream->invalidated = true;
   return true;
 }
@@ -354,7 +355,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (sticky != cudaSuccess) return returned(sticky);
   const char* mode = std::getenv("DEPTHWISE_CUDASIM_STREAMS");
   const auto& all = streams();
-  const bool first = std::none_of(all.begin(), all.end(), [](auto one) { return one->device == chosenDevice; });
+  const bool first =
+      std::none_of(all.begin(), all.end(), [](auto one) { return one->device == chosenDevice; });
   *stream = new cudasimStream;
   (*stream)->device = chosenDevice;
   (*stream)->early = !first && mode != nullptr && std::string(mode) == "early";

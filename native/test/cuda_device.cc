@@ -104,8 +104,8 @@ void checkCopies(Plugin& plugin) {
 
 Node addition(int64_t count);
 
-// Uploads that follow work on the device neither wait for it nor come before it: what is read by the work is what
-// was there when it was queued.
+// Uploads that follow work on the device neither wait for it nor come before it: what is read by the work is
+// what was there when it was queued.
 void checkCopiesAhead(Plugin& plugin, const Hooks& hooks, const std::string& when) {
   constexpr int64_t kCount = (6 << 20) + 5;  // seven parts of the ring
   Kernel kernel(plugin, addition(kCount));
@@ -238,7 +238,8 @@ void checkLoss(Plugin& plugin, const Hooks& hooks) {
   expect(kernel.launch() == DW_DEVICE_ERROR, "nothing is launched any more");
 }
 
-// A convolution with its sums: "in one" is a plan, here of nine milliseconds, "in steps" a plan and two kernels.
+// A convolution with its sums: "in one" is a plan, here of nine milliseconds, "in steps" a plan and two
+// kernels.
 const Node kSums = {DW_OP_conv2dSums,
                     {shape({1, 4, 4, 8}), shape({8, 1, 1, 8})},
                     {shape({1, 4, 4, 8}), shape({8}), shape({8})},
@@ -297,8 +298,9 @@ void checkLossInPlan(const char* path, const Hooks& hooks) {
     for (int i = 0; i < 257; i++) must(sum.launch(), plugin, "launch");
     expect(product.launch() == DW_DEVICE_ERROR && contains(plugin.error.message, "cudaErrorIllegalAddress"),
            std::string("a library's own words do not hide a lost device: ") + plugin.error.message);
-    expect(product.launch() == DW_DEVICE_ERROR && contains(plugin.error.message, "has failed in this process"),
-           "which is remembered");
+    expect(
+        product.launch() == DW_DEVICE_ERROR && contains(plugin.error.message, "has failed in this process"),
+        "which is remembered");
   }
   hooks.reset();
 }

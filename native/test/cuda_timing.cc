@@ -1,4 +1,5 @@
-// Choosing by time with times that are given: how many runs a way gets, when choosing ends, what is remembered.
+// Choosing by time with times that are given: how many runs a way gets, when choosing ends, what is
+// remembered.
 //
 //   cuda_timing        (arguments are ignored)
 #include <cmath>
@@ -51,18 +52,22 @@ struct Timed {
 
 Timed timed(double milliseconds, double best = kNoTime) {
   Given stopwatch(milliseconds);
-  const double time = timeOf(stopwatch, [&] { stopwatch.launches++; }, best);
+  const double time = timeOf(
+      stopwatch, [&] { stopwatch.launches++; }, best);
   return {time, stopwatch.launches};
 }
 
 bool near(double a, double b) { return std::abs(a - b) < 1e-9; }
 
 void checkRuns() {
-  expect(near(timed(2).time, 2) && timed(2).launches == 2 + 5, "long work: a cold launch, one more, five that count");
-  expect(near(timed(0.25).time, 0.25) && timed(0.25).launches == 2 + 5 * 4, "short work is repeated for a millisecond");
+  expect(near(timed(2).time, 2) && timed(2).launches == 2 + 5,
+         "long work: a cold launch, one more, five that count");
+  expect(near(timed(0.25).time, 0.25) && timed(0.25).launches == 2 + 5 * 4,
+         "short work is repeated for a millisecond");
   expect(timed(0.001).launches == 2 + 5 * 32, "but not more than 32 times");
   expect(timed(5, 2).launches == 2, "what is twice as slow is seen by one launch");
-  expect(near(timed(2.6, 2).time, 2.6) && timed(2.6, 2).launches == 4, "what is a quarter slower by two runs");
+  expect(near(timed(2.6, 2).time, 2.6) && timed(2.6, 2).launches == 4,
+         "what is a quarter slower by two runs");
   expect(timed(2.2, 2).launches == 7, "what is a little slower is timed in full");
   expect(timed(0.04, 0.01).launches > 4, "the host's own time for a launch ends nothing");
 }

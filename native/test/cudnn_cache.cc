@@ -1,10 +1,11 @@
 // Plans three convolutions on a described device with a folder to keep plans in, and prints what was chosen:
 // that of native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
 //
-//   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans [threads]
+//   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans
+//   [threads]
 //
-// With a number of threads it builds plans of one fused convolution, whose engines are compiled, on so many, and
-// prints what became of each engine.
+// With a number of threads it builds plans of one fused convolution, whose engines are compiled, on so many,
+// and prints what became of each engine.
 #include <dlfcn.h>
 
 #include <cstdio>

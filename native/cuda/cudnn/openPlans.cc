@@ -1,5 +1,5 @@
-// The libraries behind a CUDA device: cuDNN's handles, the stopwatch, cuBLASLt's products, and where choices are
-// kept.
+// The libraries behind a CUDA device: cuDNN's handles, the stopwatch, cuBLASLt's products, and where choices
+// are kept.
 #include <algorithm>
 #include <thread>
 

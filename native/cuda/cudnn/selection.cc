@@ -45,8 +45,8 @@ class Scratch {
       }
     }
     return timeOf(
-        stopwatch_,
-        [&] { executable.run(stopwatch_.stream(), inputs_.data(), outputs_.data(), workspace_); }, best);
+        stopwatch_, [&] { executable.run(stopwatch_.stream(), inputs_.data(), outputs_.data(), workspace_); },
+        best);
   }
 
  private:
@@ -102,7 +102,11 @@ struct Attempt {
 class Building {
  public:
   Building(Workshop& workshop, const GraphMaker& graphOf, const Builder& first, double seconds)
-      : workshop_(workshop), graphOf_(graphOf), first_(first), builders_(workshop.threads()), seconds_(seconds) {}
+      : workshop_(workshop),
+        graphOf_(graphOf),
+        first_(first),
+        builders_(workshop.threads()),
+        seconds_(seconds) {}
 
   double elapsed() const { return now() - begun_; }
 
@@ -116,7 +120,8 @@ class Building {
       others.emplace_back([&, worker] { work(worker, attempts, next); });
     std::exception_ptr failure;
     try {
-      while (const auto at = take(attempts, next)) attempt(attempts[*at], first_, first_.engines[attempts[*at].at]);
+      while (const auto at = take(attempts, next))
+        attempt(attempts[*at], first_, first_.engines[attempts[*at].at]);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -238,7 +243,8 @@ Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requiremen
     scratch = std::make_unique<Scratch>(timing->stopwatch, binding);
     if (!scratch->complete()) scratch = nullptr;
   }
-  // Without a stopwatch the first plan is taken, and others are built only for a caller who asked to hear of them.
+  // Without a stopwatch the first plan is taken, and others are built only for a caller who asked to hear of
+  // them.
   const int wanted = scratch || candidates != nullptr ? limits.plans : 1;
 
   // Plans are built in turns of as many as are still wanted, then timed.
@@ -309,10 +315,10 @@ Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requiremen
     if (!all[i].refused.empty() && lastReason.empty())
       lastReason = first.engines[i].name() + ": " + all[i].refused;
   if (best.executable == nullptr && candidates == nullptr) {
-    throw PlanError(PlanError::Kind::unsupported,
-                    all.empty() ? "cuDNN " + target.cudnn().versionText() +
-                                      " has no engine for this graph on " + target.name()
-                                : "no engine can be used: " + lastReason);
+    throw PlanError(PlanError::Kind::unsupported, all.empty() ? "cuDNN " + target.cudnn().versionText() +
+                                                                    " has no engine for this graph on " +
+                                                                    target.name()
+                                                              : "no engine can be used: " + lastReason);
   }
   best.description.library = "cuDNN " + target.cudnn().versionText();
   best.description.candidates = static_cast<int>(all.size());

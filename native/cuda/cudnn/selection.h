@@ -66,8 +66,8 @@ struct Selection {
 using TargetMaker = std::function<std::shared_ptr<const Target>()>;
 using GraphMaker = std::function<std::unique_ptr<Graph>(const Cudnn&)>;
 
-// Targets of one device, one for each thread that builds plans: a handle of cuDNN's is for one thread at a time.
-// They stay, since a plan runs on the handle that it was built with.
+// Targets of one device, one for each thread that builds plans: a handle of cuDNN's is for one thread at a
+// time. They stay, since a plan runs on the handle that it was built with.
 class Workshop {
  public:
   // `enter` is called on each further thread first: the device in use is a property of the thread.
@@ -84,13 +84,12 @@ class Workshop {
   std::vector<std::shared_ptr<const Target>> targets_;
 };
 
-// Chooses. With `timing` it times, within that budget; without, and for a deterministic plan, it takes the first
-// that can be built. Plans of engines that are compiled are built by several threads. Tells of all candidates
-// that it looked at if `candidates` is not NULL, and then builds and times as many as the limits allow. Throws
-// PlanError if there is none.
+// Chooses. With `timing` it times, within that budget; without, and for a deterministic plan, it takes the
+// first that can be built. Plans of engines that are compiled are built by several threads. Tells of all
+// candidates that it looked at if `candidates` is not NULL, and then builds and times as many as the limits
+// allow. Throws PlanError if there is none.
 Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requirements& requirements,
-                 const SelectionLimits& limits, Timing* timing,
-                 std::vector<Candidate>* candidates = nullptr);
+                 const SelectionLimits& limits, Timing* timing, std::vector<Candidate>* candidates = nullptr);
 
 }  // namespace dw::cuda
 
