@@ -1,7 +1,7 @@
 // Fused ops around an affine map per channel: with ReLU, with a residual, with pooling, and the gradients'
 // sums. Formulas: depthwise_ops.h.
 #include "channels.h"
-#include "kernels/pool.cuh"
+#include "pooling.h"
 #include "shapes.h"
 
 namespace dw::cuda {
@@ -54,24 +54,19 @@ PoolShape affineMaxPoolAddShape(const Node& node) {
   const PoolShape p = readMaxPool(node, node.input(0), node.output(0), node.output(1));
   for (uint32_t i = 1; i < 3; i++) node.expectVector(node.input(i), p.c);
   node.expectSame(node.input(3), node.output(0));
-  return p;
+  return expectPlaces(node, p);
 }
 
 KernelPointer prepareAffineMaxPoolAdd(dw_device&, const Node& node) {
-  const PoolShape p = affineMaxPoolAddShape(node);
-  const int64_t count = elements(node.output(0));
-  if (count == 0) return makeNothing();
-  return withType(node.output(0).dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    return withWidth<T>(p.c, [&](auto width) {
-      constexpr int N = decltype(width)::value;
-      return makeKernel([=](const Launch& run) {
-        const AffineAddPool<T> map = {run.in(1), run.in(2), run.in<T>(3)};
-        launch(maxPool<N, T, AffineAddPool<T>>, blocksFor(count / N, run.device.multiprocessors), kThreads, 0,
-               run.stream(), p, map, run.in<T>(0), run.out<T>(0), run.out<uint8_t>(1));
-      });
-    });
-  });
+  return perPlace(node.output(0),
+                  [p = PoolImage(affineMaxPoolAddShape(node))](const Launch& run, auto type, auto width,
+                                                               const Places& places, dim3 grid) {
+                    using T = typename decltype(type)::type;
+                    constexpr int N = decltype(width)::value;
+                    const AffineAddPool<T> map = {run.in(1), run.in(2), run.in<T>(3)};
+                    launch(maxPool<N, T, AffineAddPool<T>>, grid, kThreads, 0, run.stream(), p, places, map,
+                           run.in<T>(0), run.out<T>(0), run.out<uint8_t>(1));
+                  });
 }
 
 PoolShape maxPoolGradSumsShape(const Node& node) {
@@ -79,14 +74,20 @@ PoolShape maxPoolGradSumsShape(const Node& node) {
   node.expectSame(node.input(2), node.output(0));
   const PoolShape p = readMaxPool(node, node.output(0), node.input(0), node.input(1));
   for (uint32_t i = 1; i < 3; i++) node.expectVector(node.output(i), p.c);
-  return p;
+  return expectPlaces(node, p);
 }
 
 KernelPointer prepareMaxPoolGradSums(dw_device& device, const Node& node) {
   const PoolShape p = maxPoolGradSumsShape(node);
   return sumsKernel(device, node.output(0).dtype, p.n * p.h * p.w, p.c, 1, [p](const Launch& run, auto type) {
     using T = typename decltype(type)::type;
-    return MaxPoolGradTerms<T>{p, run.in<T>(0), run.in<uint8_t>(1), run.in<T>(2), run.out<T>(0)};
+    return MaxPoolGradTerms<T>{PoolImage(p),
+                               Divisor(std::max<int64_t>(1, p.w)),
+                               Divisor(std::max<int64_t>(1, p.h * p.w)),
+                               run.in<T>(0),
+                               run.in<uint8_t>(1),
+                               run.in<T>(2),
+                               run.out<T>(0)};
   });
 }
 

@@ -43,7 +43,7 @@ class Depthwise final : public dw_kernel {
 
   void transpose(const Launch& run) const {
     launch(transposeTaps<T>, blocksFor(conv_.weights(), run.device.multiprocessors), kThreads, 0,
-           run.stream(), run.in<T>(at_.w), run.scratch(layout_.taps), conv_.c, tapCount());
+           run.stream(), run.in<T>(at_.w), run.scratch(layout_.taps), conv_.c, tapCount(), false);
   }
 
   void forward(const Launch& run, const OnLoad& map) const {
@@ -169,6 +169,7 @@ KernelPointer prepareReluGrad(dw_device& device, const Node& node) {
 
 KernelPointer prepareDepthwise(dw_device& device, const ConvolutionShape& conv, int32_t dtype,
                                const DepthwiseOperands& operands, bool relu) {
+  if (KernelPointer kernel = prepareDepthwise3x3(device, conv, dtype, operands, relu)) return kernel;
   return withType(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     return withWidth<T>(conv.c, [&](auto width) -> KernelPointer {

@@ -3,19 +3,33 @@
 #ifndef DEPTHWISE_CUDA_KERNELS_DEPTHWISE_CUH
 #define DEPTHWISE_CUDA_KERNELS_DEPTHWISE_CUH
 
-#include "pool.cuh"
 #include "shapes.h"
 #include "sums.cuh"
 #include "types.cuh"
 
 namespace dw::cuda {
 
-// w[c][taps] -> taps f32[taps][c], so that channels are neighbours.
+// w[c][taps] -> taps f32[taps][c], so that channels are neighbours; the last tap first where `flip`.
 template <class T>
-__global__ void transposeTaps(const T* w, float* taps, int64_t c, int64_t count) {
-  for (int64_t i = threadOfGrid(); i < c * count; i += threadsOfGrid())
-    taps[i] = toFloat(w[i % c * count + i / c]);
+__global__ void transposeTaps(const T* w, float* taps, int64_t c, int64_t count, bool flip) {
+  for (int64_t i = threadOfGrid(); i < c * count; i += threadsOfGrid()) {
+    const int64_t tap = i / c;
+    taps[i] = toFloat(w[i % c * count + (flip ? count - 1 - tap : tap)]);
+  }
 }
+
+// Where N channels of one pixel are, counted along channels, columns, rows, images.
+struct PackPlace {
+  int64_t n, row, column, channel;
+  __device__ PackPlace(int64_t index, int64_t packs, int64_t columns, int64_t rows, int width) {
+    channel = index % packs * width;
+    index /= packs;
+    column = index % columns;
+    index /= columns;
+    row = index % rows;
+    n = index / rows;
+  }
+};
 
 // What an image passes before it is convolved. scale is NULL where there is no affine map.
 struct OnLoad {
@@ -47,7 +61,7 @@ template <int N, class T>
 __global__ void depthwise(ConvolutionShape p, OnLoad map, const T* x, const float* taps, T* y) {
   const int64_t packs = p.c / N, count = p.n * p.oh * p.ow * packs;
   for (int64_t i = threadOfGrid(); i < count; i += threadsOfGrid()) {
-    const Place place(i, packs, p.ow, p.oh, N);
+    const PackPlace place(i, packs, p.ow, p.oh, N);
     const ChannelsOnLoad<N> channels(map, place.channel);
     float sum[N] = {};
     for (int64_t kh = 0; kh < p.kernelH; kh++) {
@@ -101,21 +115,30 @@ struct DepthwiseGradTerms {
   const T* residual;  // or NULL
   T* dx;
   template <int N>
-  __device__ void terms(int64_t pixel, int64_t channel, float (&a)[N], float (&b)[N]) const {
-    const ChannelsOnLoad<N> channels(map, channel);
-    const int64_t line = pixel / p.w, at = pixel * p.c + channel;
-    gatherDepthwise<N>(p, g, taps, line / p.h, line % p.h, pixel % p.w, channel, a);
-    if (x != nullptr) load<N>(x + at, b);
-    float written[N] = {};
-    if (residual != nullptr) load<N>(residual + at, written);
+  struct Of {
+    struct Read {};
+    static constexpr int kAhead = 1;
+    const DepthwiseGradTerms& o;
+    int64_t channel;
+    ChannelsOnLoad<N> channels;
+    __device__ Of(const DepthwiseGradTerms& source, int64_t channel)
+        : o(source), channel(channel), channels(source.map, channel) {}
+    __device__ void read(int64_t, Read&) const {}
+    __device__ void terms(int64_t pixel, const Read&, float (&a)[N], float (&b)[N]) const {
+      const int64_t line = pixel / o.p.w, at = pixel * o.p.c + channel;
+      gatherDepthwise<N>(o.p, o.g, o.taps, line / o.p.h, line % o.p.h, pixel % o.p.w, channel, a);
+      if (o.x != nullptr) load<N>(o.x + at, b);
+      float written[N] = {};
+      if (o.residual != nullptr) load<N>(o.residual + at, written);
 #pragma unroll
-    for (int j = 0; j < N; j++) {
-      a[j] = x == nullptr || channels.passes(b[j], j) ? rounded<T>(a[j]) : 0.0f;
-      b[j] = x == nullptr ? 0.0f : b[j] * a[j];
-      written[j] += a[j];
+      for (int j = 0; j < N; j++) {
+        a[j] = o.x == nullptr || channels.passes(b[j], j) ? rounded<T>(a[j]) : 0.0f;
+        b[j] = o.x == nullptr ? 0.0f : b[j] * a[j];
+        written[j] += a[j];
+      }
+      store<N>(o.dx + at, written);
     }
-    store<N>(dx + at, written);
-  }
+  };
 };
 
 // The same without sums.
@@ -123,8 +146,9 @@ template <int N, class T>
 __global__ void depthwiseInputGrad(DepthwiseGradTerms<T> terms) {
   const int64_t packs = terms.p.c / N, count = terms.p.n * terms.p.h * terms.p.w * packs;
   for (int64_t i = threadOfGrid(); i < count; i += threadsOfGrid()) {
+    using Of = typename DepthwiseGradTerms<T>::template Of<N>;
     float a[N], b[N];
-    terms.terms(i / packs, i % packs * N, a, b);
+    Of(terms, i % packs * N).terms(i / packs, {}, a, b);
   }
 }
 
@@ -137,19 +161,29 @@ struct DepthwiseWeightTerms {
   const T *x, *g;
   int64_t kh, kw;
   template <int N>
-  __device__ void terms(int64_t pixel, int64_t channel, float (&a)[N], float (&b)[N]) const {
-    const int64_t line = pixel / p.ow;
-    const int64_t row = line % p.oh * p.window.strideH - p.window.top + kh * p.dilationH;
-    const int64_t column = pixel % p.ow * p.window.strideW - p.window.left + kw * p.dilationW;
+  struct Of {
+    struct Read {};
+    static constexpr int kAhead = 1;
+    const DepthwiseWeightTerms& o;
+    int64_t channel;
+    ChannelsOnLoad<N> channels;
+    __device__ Of(const DepthwiseWeightTerms& source, int64_t channel)
+        : o(source), channel(channel), channels(source.map, channel) {}
+    __device__ void read(int64_t, Read&) const {}
+    __device__ void terms(int64_t pixel, const Read&, float (&a)[N], float (&b)[N]) const {
+      const ConvolutionShape& p = o.p;
+      const int64_t line = pixel / p.ow;
+      const int64_t row = line % p.oh * p.window.strideH - p.window.top + o.kh * p.dilationH;
+      const int64_t column = pixel % p.ow * p.window.strideW - p.window.left + o.kw * p.dilationW;
 #pragma unroll
-    for (int j = 0; j < N; j++) a[j] = b[j] = 0.0f;
-    if (row < 0 || row >= p.h || column < 0 || column >= p.w) return;
-    const ChannelsOnLoad<N> channels(map, channel);
-    load<N>(g + pixel * p.c + channel, a);
-    load<N>(x + ((line / p.oh * p.h + row) * p.w + column) * p.c + channel, b);
+      for (int j = 0; j < N; j++) a[j] = b[j] = 0.0f;
+      if (row < 0 || row >= p.h || column < 0 || column >= p.w) return;
+      load<N>(o.g + pixel * p.c + channel, a);
+      load<N>(o.x + ((line / p.oh * p.h + row) * p.w + column) * p.c + channel, b);
 #pragma unroll
-    for (int j = 0; j < N; j++) a[j] *= rounded<T>(channels(b[j], j)), b[j] = 0.0f;
-  }
+      for (int j = 0; j < N; j++) a[j] *= rounded<T>(channels(b[j], j)), b[j] = 0.0f;
+    }
+  };
 };
 
 // partials[parts][2][c] of one tap -> dw[c][taps]; shared[height][width]
@@ -157,8 +191,7 @@ template <class T>
 __global__ void finishTap(const float* partials, int64_t parts, int64_t c, T* dw, int64_t taps, int64_t tap) {
   const int64_t j = threadOfGrid();
   Sum sum;
-  if (j < c)
-    for (int64_t part = threadIdx.y; part < parts; part += blockDim.y) sum.add(partials[2 * c * part + j]);
+  if (j < c) addColumn(sum, partials + j, parts, 2 * c);
   sum = overRows(sum, sharedMemory<Sum>());
   if (threadIdx.y == 0 && j < c) dw[j * taps + tap] = fromFloat<T>(sum.value());
 }

@@ -8,6 +8,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace dw::cuda {
 
@@ -30,6 +31,40 @@ __device__ __forceinline__ __half fromFloat<__half>(float x) {
 template <>
 __device__ __forceinline__ __nv_bfloat16 fromFloat<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
+}
+
+// Two 16-bit elements in one register, the first in its lower half.
+template <class T>
+__device__ __forceinline__ void fromPair(uint32_t pair, float& first, float& second);
+template <>
+__device__ __forceinline__ void fromPair<__nv_bfloat16>(uint32_t pair, float& first, float& second) {
+  first = __uint_as_float(pair << 16);
+  second = __uint_as_float(pair & 0xffff0000u);
+}
+template <>
+__device__ __forceinline__ void fromPair<__half>(uint32_t pair, float& first, float& second) {
+  __half2 halves;
+  memcpy(&halves, &pair, sizeof halves);
+  first = __low2float(halves);
+  second = __high2float(halves);
+}
+
+// Rounded to nearest.
+template <class T>
+__device__ __forceinline__ uint32_t toPair(float first, float second);
+template <>
+__device__ __forceinline__ uint32_t toPair<__nv_bfloat16>(float first, float second) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+  uint32_t bits;
+  memcpy(&bits, &pair, sizeof bits);
+  return bits;
+}
+template <>
+__device__ __forceinline__ uint32_t toPair<__half>(float first, float second) {
+  const __half2 pair = __floats2half2_rn(first, second);
+  uint32_t bits;
+  memcpy(&bits, &pair, sizeof bits);
+  return bits;
 }
 
 // N neighbours in memory, read and written at once.
@@ -74,6 +109,52 @@ template <class T>
 __device__ __forceinline__ float rounded(float x) {
   return toFloat(fromFloat<T>(x));
 }
+
+// N elements of T as they are in memory, in whole registers: 16-bit values that are kept one by one would
+// take a register each.
+template <int N, class T>
+struct Raw {
+  static constexpr int kWords = (N * static_cast<int>(sizeof(T)) + 3) / 4;
+  static constexpr bool kHalfWord = N * sizeof(T) < 4;
+  uint32_t words[kWords];
+
+  __device__ __forceinline__ void read(const T* from) {
+    if (kHalfWord) {
+      words[0] = *reinterpret_cast<const uint16_t*>(from);
+    } else {
+      const Pack<uint32_t, kWords> pack = *reinterpret_cast<const Pack<uint32_t, kWords>*>(from);
+#pragma unroll
+      for (int i = 0; i < kWords; i++) words[i] = pack.values[i];
+    }
+  }
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kWords; i++) words[i] = 0;
+  }
+  __device__ __forceinline__ void get(float (&values)[N]) const {
+    if constexpr (sizeof(T) == 4) {
+#pragma unroll
+      for (int j = 0; j < N; j++) values[j] = __uint_as_float(words[j]);
+    } else if constexpr (kHalfWord) {
+      float none;
+      fromPair<T>(words[0], values[0], none);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kWords; i++) fromPair<T>(words[i], values[2 * i], values[2 * i + 1]);
+    }
+  }
+  __device__ __forceinline__ void set(const float (&values)[N]) {
+    if constexpr (sizeof(T) == 4) {
+#pragma unroll
+      for (int j = 0; j < N; j++) words[j] = __float_as_uint(values[j]);
+    } else if constexpr (kHalfWord) {
+      words[0] = toPair<T>(values[0], 0.0f);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kWords; i++) words[i] = toPair<T>(values[2 * i], values[2 * i + 1]);
+    }
+  }
+};
 
 __device__ __forceinline__ int64_t threadOfGrid() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

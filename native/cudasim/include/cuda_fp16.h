@@ -1,4 +1,4 @@
-// Half precision for the simulation: storage and the two conversions that kernels use.
+// Half precision for the simulation: storage and the conversions that kernels use.
 #ifndef DEPTHWISE_CUDASIM_CUDA_FP16_H
 #define DEPTHWISE_CUDASIM_CUDA_FP16_H
 
@@ -31,5 +31,13 @@ inline __half __float2half_rn(float x) {
     result = __float_as_uint(__uint_as_float(magnitude) + 0.5f) - 0x3f000000;
   return {static_cast<uint16_t>(result | sign)};
 }
+
+struct alignas(4) __half2 {
+  __half x, y;
+};
+
+inline __half2 __floats2half2_rn(float x, float y) { return {__float2half_rn(x), __float2half_rn(y)}; }
+inline float __low2float(__half2 pair) { return __half2float(pair.x); }
+inline float __high2float(__half2 pair) { return __half2float(pair.y); }
 
 #endif
