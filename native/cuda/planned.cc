@@ -99,8 +99,14 @@ std::string questionOf(const dw_device& device, const Node& node, const std::vec
   return text.str();
 }
 
-// A later way takes more memory than those before it, and has to be worth that.
-constexpr double kWorth = 0.97;
+// What share of the best time so far a way may take to be better. More scratch memory has to be worth it: the
+// device keeps as much as the largest need.
+double worth(const dw_kernel& best, const dw_kernel& other) {
+  constexpr double kGain = 0.03, kGainOfGiB = 0.10;
+  if (other.workspace <= best.workspace) return 1 - kGain;
+  const double gibibytes = static_cast<double>(other.workspace - best.workspace) / (1 << 30);
+  return 1 - kGain - (kGainOfGiB - kGain) * std::min(gibibytes, 1.0);
+}
 
 }  // namespace
 
@@ -183,7 +189,7 @@ KernelPointer fastestOf(dw_device& device, const Node& node, const std::vector<W
   double bestTime = kNoTime;
   for (size_t i = 0; i < made.size(); i++) {
     const double time = trial.time(device, *made[i].kernel, bestTime);
-    if (time < bestTime * (bestTime == kNoTime ? 1 : kWorth)) {
+    if (bestTime == kNoTime ? time < kNoTime : time < bestTime * worth(*made[best].kernel, *made[i].kernel)) {
       best = i;
       bestTime = time;
     }
