@@ -4,6 +4,7 @@
 import { resolve } from 'node:path';
 import { Argument, Command } from 'commander';
 import { integer, listOf } from '../lib/cli/flags.ts';
+import { runGoals } from './gpu/goals.ts';
 import { runKernels } from './gpu/kernels.ts';
 import { examine, runOps } from './gpu/ops.ts';
 import { Report } from './gpu/report.ts';
@@ -15,7 +16,7 @@ import { runMain } from './support/main.ts';
 import { type BenchPrecision, modes, precisions } from './support/protocol.ts';
 import { resultsFolder } from './support/results.ts';
 
-const phases = ['ops', 'train', 'infer', 'kernels', 'inception'] as const;
+const phases = ['ops', 'goals', 'train', 'infer', 'kernels', 'inception'] as const;
 
 interface Flags {
   readonly out: string;
@@ -35,7 +36,8 @@ interface Flags {
 const names = ['torch-eager', 'torch-compiled'];
 const program = new Command('bench:gpu')
   .description(
-    'ops: results against the reference; train, infer, inception: speed and memory beside PyTorch; kernels: time and bandwidth of ' +
+    'ops: results against the reference; goals: what is to be reached, beside what is; train, infer, inception: speed and memory ' +
+      'beside PyTorch; kernels: time and bandwidth of ' +
       'each instruction, plans of cuDNN. DEPTHWISE_PYTHON names the interpreter that has PyTorch',
   )
   .addArgument(new Argument('<phase>').choices(phases))
@@ -68,6 +70,7 @@ await runMain('bench:gpu', async () => {
     await report.part('doctor', 5, () => examine(flags.device, report));
     const chosen = peers.filter(({ name }) => flags.peers.includes(name)).map(({ name }) => name);
     if (phase === 'kernels') await runKernels({ ...rest, ...given }, report);
+    else if (phase === 'goals') await runGoals({ ...rest, ...given, peers: chosen }, report);
     else if (phase === 'inception') {
       const options = { ...rest, ...given, arch: 'inception_v3', peers: chosen } as const;
       for (const mode of modes) await runSpeed({ ...options, mode }, report);

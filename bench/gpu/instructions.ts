@@ -102,16 +102,27 @@ export async function profiled(
   };
 }
 
-/** Each distinct instruction of a program, run after run by itself. What cannot be run by itself is said. */
+/** What {@link isolated} finds. */
+export interface IsolatedFindings extends Findings {
+  /** Depthwise convolutions that are too large for a cache, and those of them that are as fast as they are to be. */
+  readonly depthwise: { readonly measured: number; readonly fast: number };
+}
+
+/**
+ * Each distinct instruction of a program, run after run by itself; with `only`, the depthwise convolutions among them. What
+ * cannot be run by itself is said.
+ */
 export async function isolated(
   backend: Backend,
   program: Program,
   copy: number,
   seconds: number,
   report: Report,
-): Promise<Findings> {
+  only?: 'depthwise',
+): Promise<IsolatedFindings> {
   const distinct = new Map<string, { readonly instruction: Instruction; calls: number }>();
   for (const instruction of program.instructions) {
+    if (only === 'depthwise' && !isDepthwise(program, instruction)) continue;
     const key = `${instruction.op.name} ${JSON.stringify(instruction.attributes)} ${showShapes(program, instruction)}`;
     const known = distinct.get(key);
     if (known === undefined) distinct.set(key, { instruction, calls: 1 });
@@ -147,7 +158,11 @@ export async function isolated(
   return isolatedFindings(found, missing, copy);
 }
 
-function isolatedFindings(found: readonly Isolated[], missing: readonly string[], copy: number): Findings {
+function isolatedFindings(
+  found: readonly Isolated[],
+  missing: readonly string[],
+  copy: number,
+): IsolatedFindings {
   const sum = found.reduce((total, { milliseconds, calls }) => total + milliseconds * calls, 0);
   const table = (of: readonly Isolated[]) =>
     markdownTable(
@@ -178,5 +193,6 @@ function isolatedFindings(found: readonly Isolated[], missing: readonly string[]
       ...(missing.length === 0 ? [] : [missing.map((line) => `- not measured: ${line}`).join('\n')]),
     ].join('\n\n'),
     data: { milliseconds: sum, isolated: found, missing },
+    depthwise: { measured: depthwise.length, fast: fast.length },
   };
 }

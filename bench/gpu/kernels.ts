@@ -34,7 +34,12 @@ const seed = 0;
 const classes = 1000;
 
 /** Xception's training step: forward, loss, backward, SGD with momentum and weight decay. */
-function trainingProgram(backend: Backend, batch: number, size: number, precision: BenchPrecision): Program {
+export function trainingProgram(
+  backend: Backend,
+  batch: number,
+  size: number,
+  precision: BenchPrecision,
+): Program {
   const computeType = computeTypeOf(precision, backend);
   const model = createClassifier('xception', { classes, dropout: 0.5, size }).to(backend, { seed });
   const scaler = computeType === 'f16' ? new LossScaler(backend) : undefined;
@@ -71,12 +76,14 @@ function inferenceProgram(backend: Backend, batch: number, size: number, precisi
   }
 }
 
-interface Yardsticks {
+/** What instructions are held to. */
+export interface Yardsticks {
   /** GB/s */
   copy: number;
 }
 
-async function yardsticks(backend: Backend, found: Yardsticks): Promise<Findings> {
+/** Measures what a device can do, into `found`. */
+export async function yardsticks(backend: Backend, found: Yardsticks): Promise<Findings> {
   const onGpu = backend.name.startsWith('cuda:');
   const megabytes = onGpu ? [64, 256, 1024, 4096] : [16, 64];
   const copies: [number, number][] = [];

@@ -1,4 +1,5 @@
-// The phases `train`, `infer` and `inception`: networks beside PyTorch eager and compiled, which take turns in one run.
+// The phases `train`, `infer` and `inception`: networks beside PyTorch eager and compiled, which take turns in one run. The
+// phase `goals` compares by it too.
 
 import { availableParallelism } from 'node:os';
 import { alternate, type Comparison, type Rounds } from '../support/alternate.ts';
@@ -24,9 +25,9 @@ export interface SpeedOptions extends Omit<Rounds, 'steps'> {
 }
 
 /** Seconds that a comparison takes: PyTorch compiles for most of them. */
-const expectedSeconds = 100;
+export const expectedSeconds = 100;
 /** Cores that feed a GPU, where nothing of the network is computed; all of them on a CPU. */
-const threadsFor = (device: string): number => (device === 'cpu' ? availableParallelism() : 8);
+export const threadsFor = (device: string): number => (device === 'cpu' ? availableParallelism() : 8);
 
 /** What is measured, the most important first: what time is too short for is left out. */
 const settings: Readonly<Record<Mode, readonly (readonly [precision: BenchPrecision, batch: number])[]>> = {
@@ -50,7 +51,14 @@ const settings: Readonly<Record<Mode, readonly (readonly [precision: BenchPrecis
 /** Steps so that a turn is long enough to be measured, however small the batch. */
 const stepsFor = (batch: number): number => Math.min(200, Math.max(10, Math.ceil(2560 / batch)));
 
-function findings(comparison: Comparison, without: string | undefined): Findings {
+/** What was compared, and why this project is not in it. */
+export interface Outcome {
+  readonly comparison: Comparison;
+  readonly without?: string;
+}
+
+/** A comparison for people. */
+export function comparisonFindings({ comparison, without }: Outcome): Findings {
   const lines = conclusions([comparison]);
   const missing = without === undefined ? [] : [`depthwise was not measured: ${without}`];
   return {
@@ -61,8 +69,11 @@ function findings(comparison: Comparison, without: string | undefined): Findings
   };
 }
 
+/** What {@link compare} takes of the options. */
+export type CompareOptions = Pick<SpeedOptions, 'peers' | 'rounds' | 'settle' | 'steps'>;
+
 /** Compares on one setting. Where this project fails, its peers are measured all the same, and it is said. */
-async function compare(setting: Setting, options: SpeedOptions, report: Report): Promise<Findings> {
+export async function compare(setting: Setting, options: CompareOptions, report: Report): Promise<Outcome> {
   const others: readonly Contender[] = peers.filter(
     (peer) => options.peers.includes(peer.name) && takes(peer, setting),
   );
@@ -70,12 +81,12 @@ async function compare(setting: Setting, options: SpeedOptions, report: Report):
   const length = { rounds, settle, steps: options.steps ?? stepsFor(setting.batch) };
   const say = (line: string) => report.say(line);
   try {
-    return findings(await alternate([ours, ...others], setting, length, say), undefined);
+    return { comparison: await alternate([ours, ...others], setting, length, say) };
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' | ');
     report.say(`depthwise: ${reason}`);
     if (others.length === 0) throw error;
-    return findings(await alternate(others, setting, length, say), reason);
+    return { comparison: await alternate(others, setting, length, say), without: reason };
   }
 }
 
@@ -120,8 +131,8 @@ export async function runSpeed(options: SpeedOptions, report: Report): Promise<v
     const threads = threadsFor(device);
     const setting: Setting = { arch, mode, batch, size, threads, warmup, device, precision };
     const seconds = options.peers.length === 0 ? 10 : expectedSeconds;
-    await report.part(`${arch}, ${mode}, ${precision}, batch ${batch}`, seconds, () =>
-      compare(setting, options, report),
+    await report.part(`${arch}, ${mode}, ${precision}, batch ${batch}`, seconds, async () =>
+      comparisonFindings(await compare(setting, options, report)),
     );
     // No command knows the simulation.
     if (precision !== first?.[0] || batch !== first[1] || device.startsWith('cudasim')) continue;

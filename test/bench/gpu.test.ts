@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
+import { judge, overview } from '../../bench/gpu/goals.ts';
 import { HopelessError, Report } from '../../bench/gpu/report.ts';
 import { runAll, runTests, type TestJob } from '../../bench/gpu/tests.ts';
 import { copySpeed, productSpeed } from '../../bench/gpu/yardsticks.ts';
@@ -109,6 +110,34 @@ describe('bench: gpu', function () {
     expect(found.get('endless')?.broken).to.match(/^stopped after 6 s/);
     const late = await runAll(jobs, 2, () => 1, run);
     expect(late.map(({ broken }) => broken)).to.deep.equal(Array(4).fill('not started: out of time'));
+  });
+
+  it('says which goals were reached, beside the faster PyTorch', () => {
+    const who = (name: string, ratio: number, peakBytes: number) => ({
+      ...{ name, ratio, peakBytes, description: '', rounds: [], idleShare: 0 },
+      imagesPerSecond: { median: 1, min: 1, max: 1 },
+    });
+    const size = { arch: 'xception', mode: 'train', batch: 256, size: 299 } as const;
+    const setting = { ...size, threads: 8, warmup: 3, device: 'cuda', precision: 'bf16' } as const;
+    const measured = [
+      who('depthwise', 1, 50e9),
+      who('torch-eager', 2, 60e9),
+      who('torch-compiled', 1.6, 70e9),
+    ];
+    const goal = { arch: 'xception', mode: 'train', speed: 1.5, memory: 0.7 } as const;
+    const verdicts = judge(goal, { setting, measured, leftOut: [] });
+    expect(verdicts.map((it) => [it.measured, it.reached])).to.deep.equal([
+      ['1.60 times torch-compiled', true],
+      ['0.71 times torch-compiled', false],
+    ]);
+    expect(overview(verdicts).summary).to.equal('1 of 2 goals reached');
+    const late = judge(goal, { setting, measured: measured.slice(1), leftOut: [] }, 'out of memory');
+    expect(late.map((it) => [it.measured, it.reached])).to.deep.equal([
+      ['not measured: out of memory', undefined],
+      ['not measured: out of memory', undefined],
+    ]);
+    const alone = judge(goal, { setting, measured: measured.slice(0, 1), leftOut: [] });
+    expect(alone[0]?.measured).to.equal('not measured: no PyTorch here');
   });
 
   it('measures how fast memory and products are', async () => {
