@@ -20,6 +20,22 @@ __device__ __forceinline__ int64_t offsetOf(const Box& box, int64_t index) {
   return from;
 }
 
+// Adds the terms begin, begin + step, and so on below `end`, in their order. Four are on their way at once.
+template <class T>
+__device__ __forceinline__ void addTerms(Sum& sum, const T* __restrict__ from, const Box& terms,
+                                         int64_t begin, int64_t end, int64_t step) {
+  constexpr int kAhead = 4;
+  for (int64_t r = begin; r < end; r += kAhead * step) {
+    float values[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; i++)
+      if (r + i * step < end) values[i] = toFloat(from[offsetOf(terms, r + i * step)]);
+#pragma unroll
+    for (int i = 0; i < kAhead; i++)
+      if (r + i * step < end) sum.add(values[i]);
+  }
+}
+
 // A thread for each result and part: where the innermost axis is kept, neighbours read neighbours.
 // partials[parts][kept], parts = gridDim.y
 template <class T>
@@ -27,9 +43,8 @@ __global__ void reduceByThread(ReduceShape shape, const T* x, float* partials) {
   const int64_t parts = gridDim.y, part = blockIdx.y;
   const int64_t begin = shape.reducedCount * part / parts, end = shape.reducedCount * (part + 1) / parts;
   for (int64_t i = threadOfGrid(); i < shape.keptCount; i += threadsOfGrid()) {
-    const T* from = x + offsetOf(shape.kept, i);
     Sum sum;
-    for (int64_t r = begin; r < end; r++) sum.add(toFloat(from[offsetOf(shape.reduced, r)]));
+    addTerms(sum, x + offsetOf(shape.kept, i), shape.reduced, begin, end, 1);
     partials[shape.keptCount * part + i] = sum.value();
   }
 }
@@ -42,10 +57,8 @@ __global__ void reduceByBlock(ReduceShape shape, const T* x, float* partials) {
   const int64_t parts = gridDim.y, part = blockIdx.y;
   const int64_t begin = shape.reducedCount * part / parts, end = shape.reducedCount * (part + 1) / parts;
   for (int64_t i = blockIdx.x; i < shape.keptCount; i += gridDim.x) {
-    const T* from = x + offsetOf(shape.kept, i);
     Sum sum;
-    for (int64_t r = begin + threadIdx.x; r < end; r += blockDim.x)
-      sum.add(toFloat(from[offsetOf(shape.reduced, r)]));
+    addTerms(sum, x + offsetOf(shape.kept, i), shape.reduced, begin + threadIdx.x, end, blockDim.x);
     shared[threadIdx.x] = sum.value();
     for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
       __syncthreads();
@@ -56,12 +69,12 @@ __global__ void reduceByBlock(ReduceShape shape, const T* x, float* partials) {
   }
 }
 
-// y[kept] = the sum of partials[parts][kept]
+// y[kept] = the sum of partials[parts][kept]; blocks have one row of threads
 template <class T>
 __global__ void finishReduce(const float* partials, int64_t parts, int64_t kept, T* y) {
   for (int64_t i = threadOfGrid(); i < kept; i += threadsOfGrid()) {
     Sum sum;
-    for (int64_t part = 0; part < parts; part++) sum.add(partials[kept * part + i]);
+    addColumn(sum, partials + i, parts, kept);
     y[i] = fromFloat<T>(sum.value());
   }
 }
