@@ -10,9 +10,9 @@ namespace {
 
 constexpr int64_t kTaps = 9;
 
-// Ranges of a forward pass are handed out as multiprocessors get free; those of gradients each cost a set of
-// partial sums.
-constexpr int kForwardWaves = 4, kGradWaves = 2;
+// Ranges of a forward pass are handed out as multiprocessors get free. Those of gradients, which each cost a set
+// of partial sums, all run at once.
+constexpr int kForwardWaves = 4, kGradWaves = 1;
 
 template <int N, class T>
 class Slides : public dw_kernel {
