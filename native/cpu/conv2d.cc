@@ -1,5 +1,5 @@
-// Convolution and its two gradients: NHWC images, weights [o, kh, kw, c/groups] at the interface. Depthwise
-// and pointwise ones by our own loops, all others by oneDNN.
+// Convolution and its two gradients: NHWC images, weights [o, kh, kw, c/groups] at the interface. Depthwise,
+// pointwise and most 3x3 ones by our own loops, all others by oneDNN.
 //
 // oneDNN chooses the layout that it wants the weights in; reordering them costs little beside the
 // convolution.
@@ -11,6 +11,7 @@
 #include "parts.h"
 #include "pointwise.h"
 #include "primitive.h"
+#include "winograd.h"
 
 namespace dw::cpu {
 namespace {
@@ -220,6 +221,7 @@ KernelPointer forwardKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwise(device, conv);
   if (hasPointwiseLoops(conv)) return preparePointwise(device, conv, {});
+  if (hasWinograd(conv)) return prepareWinograd(device, conv, {});
   return std::make_unique<WithWeights>(device, conv, forwardDescriptor(device, conv), DNNL_ARG_SRC,
                                        DNNL_ARG_DST, describeImage(conv.n, conv.h, conv.w, conv.c),
                                        describeImage(conv.n, conv.oh, conv.ow, conv.o));
@@ -233,6 +235,7 @@ KernelPointer inputGradKernel(dw_device& device, const Convolution& conv) {
   if (conv.empty()) return makeKernel([](const Launch&) {});
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseInputGrad(device, conv);
   if (hasPointwiseLoops(conv)) return preparePointwiseInputGrad(device, conv);
+  if (hasWinograd(conv)) return prepareWinogradInputGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::inputGrad);
   const onednn::Desc x = describeImage(conv.n, conv.h, conv.w, conv.c);
@@ -250,6 +253,7 @@ KernelPointer weightGradKernel(dw_device& device, const Convolution& conv) {
   }
   if (hasDepthwiseLoops(conv)) return prepareDepthwiseWeightGrad(device, conv);
   if (hasPointwiseWeightGradLoops(conv)) return preparePointwiseWeightGrad(device, conv);
+  if (hasWinograd(conv)) return prepareWinogradWeightGrad(device, conv);
   if (StridedPointwiseGrad::fits(conv))
     return std::make_unique<StridedPointwiseGrad>(device, conv, StridedPointwiseGrad::Direction::weightGrad);
   return std::make_unique<WeightGrad>(device, conv);
@@ -306,6 +310,11 @@ KernelPointer prepareForwardSums(dw_device& device, const Node& node) {
     PointwiseEpilogue epilogue;
     epilogue.sums = true;
     return preparePointwise(device, conv, epilogue);
+  }
+  if (!conv.empty() && hasWinograd(conv)) {
+    WinogradEpilogue epilogue;
+    epilogue.sums = true;
+    return prepareWinograd(device, conv, epilogue);
   }
   return std::make_unique<WithSums>(device, forwardKernel(device, conv), conv);
 }

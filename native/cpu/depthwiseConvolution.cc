@@ -20,6 +20,9 @@ constexpr int64_t kRowBytes = 96 << 10;
 // Tasks below which images are cut into strips of rows, and the fewest rows of a strip: each strip reads two
 // rows again.
 constexpr int64_t kFewTasks = 16, kFewRows = 8;
+// Pixels up to which a strip of a gradient takes more images: its sums, which are added up in f64, are then
+// many beside what it reads.
+constexpr int64_t kFewPixels = 256;
 // Results of more bytes than this do not stay in caches until they are read.
 constexpr int64_t kStreamBytes = 32 << 20;
 
@@ -47,6 +50,8 @@ DepthwiseShape divide(const Convolution& conv, int64_t rows, int64_t columns, bo
       std::max<int64_t>(1, kFewTasks / std::max<int64_t>(1, p.n * p.columnStrips * p.blocks));
   p.stripRows = std::max(std::min(kFewRows, rows), ceilDivide(rows, wanted));
   p.rowStrips = ceilDivide(rows, p.stripRows);
+  const bool whole = gradient && p.rowStrips == 1 && p.columnStrips == 1;
+  p.images = whole ? std::max<int64_t>(1, std::min(kFewPixels / (rows * columns), p.n / kFewTasks)) : 1;
   p.stream = p.c % kVector == 0 && p.n * rows * columns * p.c * 4 > kStreamBytes;
   return p;
 }

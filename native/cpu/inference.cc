@@ -1,6 +1,6 @@
 // Ops of inference programs: convolutions with bias, residual and ReLU in the epilogue, and their filters in
-// the layout that they are computed with, reordered once for all runs. Pointwise ones by our own loops, all
-// others by oneDNN.
+// the layout that they are computed with, reordered once for all runs. Pointwise and
+// most 3x3 ones by our own loops, all others by oneDNN.
 #include <cstring>
 
 #include "convolution.h"
@@ -8,6 +8,7 @@
 #include "descriptors.h"
 #include "pointwise.h"
 #include "primitive.h"
+#include "winograd.h"
 
 namespace dw::cpu {
 namespace {
@@ -123,12 +124,20 @@ class WithEpilogue final : public dw_kernel {
   const char* implementation_;
 };
 
+// No network has such a one with a residual.
+bool byWinograd(const Fused& fused) { return !fused.add && hasWinograd(fused.conv); }
+
 KernelPointer prepare(dw_device& device, const Fused& fused, bool packed) {
   if (fused.conv.empty()) return makeKernel([](const Launch&) {});
   if (hasPointwiseLoops(fused.conv)) {
     PointwiseEpilogue epilogue;
     epilogue.bias = true, epilogue.residual = fused.add, epilogue.relu = fused.relu, epilogue.packed = packed;
     return preparePointwise(device, fused.conv, epilogue);
+  }
+  if (byWinograd(fused)) {
+    WinogradEpilogue epilogue;
+    epilogue.bias = true, epilogue.relu = fused.relu, epilogue.packed = packed;
+    return prepareWinograd(device, fused.conv, epilogue);
   }
   return std::make_unique<WithEpilogue>(device, fused, packed);
 }
@@ -142,6 +151,7 @@ KernelPointer prepareBias(dw_device& device, const Node& node) {
 size_t packedSize(const dnnl::engine& engine, const Fused& fused) {
   if (fused.conv.empty()) return 0;
   if (hasPointwiseLoops(fused.conv)) return packedPointwiseBytes(fused.conv);
+  if (byWinograd(fused)) return packedWinogradBytes(fused.conv);
   const onednn::Desc there = descriptorOf(engine, fused).weights_desc();
   return there == describeWeights(fused.conv) ? 0 : there.get_size();
 }
@@ -227,6 +237,7 @@ class PackFilters final : public dw_kernel {
 KernelPointer preparePack(dw_device& device, const Node& node) {
   const Fused fused = readPack(node);
   if (hasPointwiseLoops(fused.conv)) return preparePackPointwise(device, fused.conv);
+  if (byWinograd(fused)) return preparePackWinograd(device, fused.conv);
   return std::make_unique<PackFilters>(device, fused);
 }
 

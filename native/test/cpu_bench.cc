@@ -218,6 +218,19 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     if (affine2)
       list.push_back({"channelAffine2", affine2, x, {DW_OP_channelAffine2, {x, x, v, v, v}, {x}, {}}});
   };
+  // A 3x3 convolution with sums, without padding, and its gradients.
+  const auto dense = [&](int64_t size, int64_t c, int64_t o) {
+    const dw_aval x = shape({n, size + 2, size + 2, c}), y = shape({n, size, size, o}), v = shape({o});
+    const dw_aval w = shape({o, 3, 3, c});
+    const std::vector<double> window = {1, 1, 0, 0, 0, 0, 1, 1, 1};
+    const double side = static_cast<double>(size + 2);
+    std::vector<double> input = window, weight = window;
+    input.insert(input.end(), {side, side});
+    weight.insert(weight.end(), {3, 3});
+    list.push_back({"conv2dSums 3x3", 1, y, {DW_OP_conv2dSums, {x, w}, {y, v, v}, window}});
+    list.push_back({"conv2dInputGrad 3x3", 1, y, {DW_OP_conv2dInputGrad, {y, w}, {x}, input}});
+    list.push_back({"conv2dWeightGrad 3x3", 1, y, {DW_OP_conv2dWeightGrad, {x, y}, {w}, weight}});
+  };
   // A pointwise convolution with sums, and its gradients.
   const auto pointwise = [&](int64_t size, int64_t c, int64_t o, int times) {
     const dw_aval x = shape({n, size, size, c}), y = shape({n, size, size, o}), v = shape({o});
@@ -231,6 +244,7 @@ void benchmarkFused(plugin::Plugin& plugin, int64_t n, int repeats, const char* 
     list.push_back({"conv2dInputGrad", times, y, {DW_OP_conv2dInputGrad, {y, w}, {x}, input}});
     list.push_back({"conv2dWeightGrad", times, y, {DW_OP_conv2dWeightGrad, {x, y}, {w}, weight}});
   };
+  dense(s2, 32, 64);
   pointwise(s2, 64, 128, 1);
   pointwise(s2, 128, 128, 1);
   pointwise(s3, 128, 256, 1);

@@ -257,6 +257,7 @@ int main(int count, char** arguments) {
     checkDepthwise(plugin, {1, 37, 5, 100, 1, 1, 1, 1});
     checkDepthwise(plugin, {1, 9, 6, 600, 0, 2, 1, 0});
     checkDepthwise(plugin, {0, 5, 5, 8, 1, 1, 1, 1});
+    checkDepthwise(plugin, {50, 5, 6, 40, 1, 1, 1, 1});  // gradients: 3 images to a strip, the last with 2
     checkDepthwise(plugin, {1, 9, 147, 64, 1, 1, 1, 1});
     checkDepthwise(plugin, {8, 147, 74, 128, 1, 1, 1, 1});
     for (int i = 0; i < 40; i++) {

@@ -27,6 +27,7 @@ const layers = [
   { x: [1, 12, 12, 64], w: [128, 1, 1, 64], size: [6, 6], stride: 2, padding: 0 },
   { x: [3, 13, 13, 3], w: [32, 3, 3, 3], size: [6, 6], stride: 2, padding: 0 },
   { x: [2, 9, 9, 32], w: [64, 3, 3, 32], size: [9, 9], stride: 1, padding: 1 },
+  { x: [2, 14, 13, 32], w: [40, 3, 3, 32], size: [14, 13], stride: 1, padding: 1 },
 ] as const;
 
 function layer(random: Random, i: number, add: boolean): OpCase<EpilogueAttributes> {

@@ -20,14 +20,15 @@ struct Place {
       : channel(task % p.blocks * p.block),
         channels(least(p.block, p.c - channel)),
         strip(task / p.blocks),
-        image(strip / (p.columnStrips * p.rowStrips)),
+        image(strip / (p.columnStrips * p.rowStrips) * p.images),
+        lastImage(least(p.n, image + p.images)),
         begin(strip / p.columnStrips % p.rowStrips * p.stripRows),
         end(least(rows, begin + p.stripRows)),
         column(strip % p.columnStrips * p.stripColumns),
         width(least(p.stripColumns, columns - column)) {}
   int64_t channel, channels;
   int64_t strip;  // of all images
-  int64_t image, begin, end, column, width;
+  int64_t image, lastImage, begin, end, column, width;
 };
 
 // One row of an image, from channel on, copied into scratch: `columns` pixels of `block` channels, of which
@@ -208,8 +209,8 @@ struct GradientTile {
   float* dx;
   int64_t c;
   const float *aheadG, *aheadX, *aheadResidual, *aheadDx;  // this tile's share of what is asked for
-  const float* constants;  // [11][kDepthwiseBlock]: taps, scale, shift
-  float* sums;             // [11][kDepthwiseBlock]: as partials are
+  const float* constants;                                  // [11][kDepthwiseBlock]: taps, scale, shift
+  float* sums;                                             // [11][kDepthwiseBlock]: as partials are
 
   template <int W>
   void run(int64_t j) const {
@@ -299,14 +300,19 @@ class GradientStrips {
   }
 
   void run(int64_t task) {
-    const Place at(p_, task, p_.h, p_.w);
+    Place at(p_, task, p_.h, p_.w);
     double* partials = o_.partials + at.strip * kDepthwiseSums * p_.c;
-    for (int64_t k = 0; k < kDepthwiseSums * p_.c; k++) partials[k] = 0;
     clear(sums_, blocks_ * kBlockSums);
-    const int64_t rowsOfFloats = kFloatElements / p_.stripColumns + 1;
-    for (int64_t iy = at.begin; iy < at.end; iy++) {
-      row(at, iy);
-      if ((iy - at.begin + 1) % rowsOfFloats == 0 || iy + 1 == at.end) addTo(partials);
+    const int64_t most = kFloatElements / p_.stripColumns + 1;
+    bool adds = false;
+    int64_t rows = 0;  // that are in the sums
+    for (; at.image < at.lastImage; at.image++) {
+      for (int64_t iy = at.begin; iy < at.end; iy++) {
+        row(at, iy);
+        if (++rows < most && (iy + 1 < at.end || at.image + 1 < at.lastImage)) continue;
+        addTo(partials, adds);
+        rows = 0, adds = true;
+      }
     }
   }
 
@@ -365,14 +371,20 @@ class GradientStrips {
     overVectors(channels(block), tile);
   }
 
-  // Adds the sums to those in f64, and begins new ones.
-  void addTo(double* partials) {
+  // The sums become, or are added to, those in f64; new ones begin.
+  void addTo(double* partials, bool adds) {
     for (int64_t b = 0; b < blocks_; b++) {
       float* sums = sums_ + b * kBlockSums;
       for (int64_t k = 0; k < kDepthwiseSums; k++) {
         double* to = partials + k * p_.c + b * kBlock;
-        DW_VECTORIZE
-        for (int64_t j = 0; j < channels(b); j++) to[j] += sums[k * kBlock + j];
+        const float* from = sums + k * kBlock;
+        if (adds) {
+          DW_VECTORIZE
+          for (int64_t j = 0; j < channels(b); j++) to[j] += from[j];
+        } else {
+          DW_VECTORIZE
+          for (int64_t j = 0; j < channels(b); j++) to[j] = from[j];
+        }
       }
       clear(sums, kBlockSums);
     }

@@ -24,10 +24,11 @@ struct DepthwiseShape {
   int64_t block, blocks;         // channels; a multiple of 16
   int64_t stripRows, rowStrips;  // of the output, or for gradients of the input
   int64_t stripColumns, columnStrips;
+  int64_t images;     // that a strip of a gradient goes through one after the other, if it has them whole
   bool affine, relu;  // what the input passes first
   bool stream;        // results past the caches
 
-  int64_t strips() const { return n * rowStrips * columnStrips; }
+  int64_t strips() const { return (n + images - 1) / images * rowStrips * columnStrips; }
 };
 
 // Operands of its gradients. taps [9][c] is the weight transposed. dx may be NULL; residual is NULL or added
@@ -41,6 +42,14 @@ constexpr int64_t kDepthwiseSums = 11;
 // Tasks work on so many channels at a time. Scratch of a gradient, whose tasks have all channels: so many
 // zeros, then [11] constants for each of these blocks, then [11] sums for each.
 constexpr int64_t kDepthwiseBlock = 128;
+
+// Tiles [begin, end) of an image, row by row, `across` in each: of 4x4 pixels that are read, two apart, the
+// first beginning `top` rows and `left` columns before the image; or of 2x2 pixels of a result.
+struct WinogradTiles {
+  int64_t h, w, c;  // of the image
+  int64_t across, begin, end;
+  int64_t top, left;
+};
 
 // y [rows][n] = x [rows][k] times panels [..][k][tileColumns], the columns of the right matrix, tileColumns
 // at a time and zeros beyond the last. Then + bias [n], + residual [rows][n] and ReLU, where wanted.
@@ -142,6 +151,11 @@ struct UpdateRule {
                 const float* taps, float* y, float* scratch, int64_t begin, int64_t end)) \
   X(depthwiseGrad, (const DepthwiseShape& p, const DepthwiseGradients& operands, float* scratch, \
                     int64_t begin, int64_t end)) \
+  /* transforms of Winograd's 3x3 convolutions: [16][tiles][c]; zeros [c]; sums [c] are added to, or NULL */ \
+  X(winogradInput, (const WinogradTiles& tiles, const float* x, const float* zeros, float* to)) \
+  X(winogradGradient, (const WinogradTiles& tiles, const float* g, const float* zeros, float* to)) \
+  X(winogradOutput, (const WinogradTiles& tiles, const float* products, const float* bias, bool relu, \
+                     float* y, float* sums, float* squares)) \
   /* products of matrices; columns of w [k, n] by strides into panels [begin, end) of tileColumns */ \
   X(rowsProduct, (const RowsProduct& operands)) \
   /* x: the `depth` pixels from `first` on; then heights [begin, end) of tiles, while the next pixels are asked for */ \
