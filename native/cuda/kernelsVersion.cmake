@@ -1,5 +1,8 @@
 # DW_KERNELS: a name for our own kernels as they are, for what is kept of their speed. Changes with each of their sources.
-file(GLOB version_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu ${CMAKE_CURRENT_LIST_DIR}/kernels/*.cuh)
+# The headers are those that say how work is divided among blocks.
+file(GLOB version_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu ${CMAKE_CURRENT_LIST_DIR}/kernels/*.cuh
+  ${CMAKE_CURRENT_LIST_DIR}/channels.h ${CMAKE_CURRENT_LIST_DIR}/launch.h ${CMAKE_CURRENT_LIST_DIR}/pooling.h
+  ${CMAKE_CURRENT_LIST_DIR}/slide.h)
 set(hashes "")
 foreach(source IN LISTS version_sources)
   file(SHA256 ${source} hash)
