@@ -23,7 +23,13 @@ import {
   planCase,
   type SweepCase,
 } from '../test/support/cudnnSweep.ts';
-import { fusedOutcomes, readRows, type SweepRow, showTable } from '../test/support/cudnnTable.ts';
+import {
+  fusedCounts,
+  fusedOutcomes,
+  readRows,
+  type SweepRow,
+  showTable,
+} from '../test/support/cudnnTable.ts';
 
 const { values } = parseArgs({
   options: {
@@ -96,9 +102,10 @@ if (values.write && complete) {
   const results = resolve(root, 'bench/results/cudnn-plans');
   mkdirSync(results, { recursive: true });
   writeFileSync(resolve(results, 'README.md'), table);
+  const counts = fusedCounts(rows.filter(({ batch }) => batch === batches[0]));
   writeFileSync(
     resolve(root, 'test/fixtures/cudnnFusions.json'),
-    `${JSON.stringify({ cudnn: version, fused: fusedOutcomes(rows) }, null, 1)}
+    `${JSON.stringify({ cudnn: version, fused: fusedOutcomes(rows), counts }, null, 1)}
 `,
   );
 }

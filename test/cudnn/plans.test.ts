@@ -2,7 +2,7 @@
 // has a plan; fused ones have those that were recorded. `npm run plan:all` plans the rest, and records.
 
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -20,11 +20,32 @@ import {
   type SweepCase,
   type SweepRow,
 } from '../support/cudnnSweep.ts';
-import { type FusedOutcomes, outcomeOf, titleOf } from '../support/cudnnTable.ts';
+import {
+  type FusedCounts,
+  type FusedOutcomes,
+  fusedCounts,
+  outcomeOf,
+  titleOf,
+} from '../support/cudnnTable.ts';
 import { skip } from '../support/skip.ts';
 
 const devices = Object.keys(describedDevices) as DescribedDevice[];
-const fixture = new URL('../fixtures/cudnnFusions.json', import.meta.url);
+
+/** What scripts/plan-all.ts has recorded. */
+interface Recorded {
+  readonly cudnn: string;
+  readonly fused: FusedOutcomes;
+  readonly counts: FusedCounts;
+}
+const recorded = JSON.parse(
+  readFileSync(new URL('../fixtures/cudnnFusions.json', import.meta.url), 'utf8'),
+) as Recorded;
+
+/** Skips the test where cuDNN is another than the one that was recorded. */
+function needRecordedVersion(test: Mocha.Context): void {
+  const { version } = cudnnLibrary();
+  if (version !== recorded.cudnn) skip(test, `recorded with cuDNN ${recorded.cudnn}, here is ${version}`);
+}
 
 async function planAll(
   cases: readonly SweepCase[],
@@ -87,39 +108,46 @@ describe('cudnn: plans without a GPU', function () {
     expect(rows.filter(({ reason }) => reason !== undefined).map(show)).to.deep.equal([]);
   });
 
-  it('fuses what was recorded', async function () {
-    if (!existsSync(fixture)) skip(this, 'nothing was recorded: npm run plan:all -- --write');
-    const recorded = JSON.parse(readFileSync(fixture, 'utf8')) as { cudnn: string; fused: FusedOutcomes };
-    const { version } = cudnnLibrary();
-    if (version !== recorded.cudnn) skip(this, `recorded with cuDNN ${recorded.cudnn}, here is ${version}`);
-    const wrong: string[] = [];
-    let compared = 0;
-    for (const device of devices) {
-      for (const dtype of dtypes) {
-        const cases = batches.flatMap((batch) =>
-          allCases(dtype, batch).filter(
-            (candidate) =>
-              isFused(candidate) && recorded.fused[candidate.family]?.[titleOf(candidate)] !== undefined,
-          ),
-        );
-        const expectedOf = (graph: SweepCase | SweepRow) =>
-          recorded.fused[graph.family]?.[titleOf(graph)]?.[device]?.[dtype];
-        // A few seconds of compilation: a product's plans, in one type, on two devices.
-        const compiles = (candidate: SweepCase) =>
-          candidate.layer === 'conv 1x1 728-728 @19' && expectedOf(candidate) === 'built';
-        const build = dtype === 'bf16' && ['a100', 'h200'].includes(device) ? compiles : () => false;
-        for (const row of await planAll(cases, device, build)) {
-          const expected = expectedOf(row);
-          const got = outcomeOf(row);
-          const agrees = row.tried ? got === expected : (got === undefined) === (expected === undefined);
-          compared += 1;
-          if (!agrees) wrong.push(`${show(row)}: expected ${expected}, got ${got}`);
-        }
-      }
-    }
-    expect(wrong).to.deep.equal([]);
-    expect(compared, 'ten fused graphs of three layers').to.be.at.least(30 * dtypes.length * devices.length);
-  });
+  for (const device of devices) {
+    it(`lists engines of every fused graph on ${device}, for as many as were recorded`, async function () {
+      needRecordedVersion(this);
+      const cases = dtypes.flatMap((dtype) => allCases(dtype).filter(isFused));
+      const counts = fusedCounts(await planAll(cases, device, () => false));
+      const expected = Object.entries(recorded.counts).map(([family, byDevice]) => [
+        family,
+        { [device]: byDevice[device] },
+      ]);
+      expect(counts).to.deep.equal(Object.fromEntries(expected));
+      expect(cases).to.have.lengthOf(620 * dtypes.length);
+    });
+
+    it(`builds a plan of each family that fuses on ${device}`, async function () {
+      needRecordedVersion(this);
+      const expectedOf = (graph: SweepCase | SweepRow) =>
+        recorded.fused[graph.family]?.[titleOf(graph)]?.[device]?.[graph.dtype];
+      const cases = dtypes.flatMap((dtype) =>
+        batches.flatMap((batch) =>
+          allCases(dtype, batch).filter((candidate) => isFused(candidate) && isRepresentative(candidate)),
+        ),
+      );
+      // Seconds of compilation each: one layer stands for all.
+      const rows = await planAll(
+        cases,
+        device,
+        (candidate) =>
+          candidate.layer === 'conv 1x1 728-728 @19' &&
+          candidate.batch > 1 &&
+          expectedOf(candidate) === 'built',
+      );
+      const wrong = rows.filter((row) => {
+        const [got, expected] = [outcomeOf(row), expectedOf(row)];
+        return row.tried ? got !== expected : (got === undefined) !== (expected === undefined);
+      });
+      expect(wrong.map((row) => `${show(row)}: expected ${expectedOf(row)}`)).to.deep.equal([]);
+      const built = rows.filter(({ engine }) => engine !== undefined).length;
+      expect(built, 'plans').to.be.at.least(device === 't4' ? 6 : 18);
+    });
+  }
 
   it('compares the plans of one depthwise layer, as the example does', async () => {
     const root = resolve(import.meta.dirname, '../..');

@@ -17,15 +17,15 @@ export function readRows(text: string): SweepRow[] {
 }
 
 const isStrided = ({ layer }: SweepRow): boolean => /\/\d/.test(layer);
+const isFusedRow = ({ family }: SweepRow): boolean => / (sums|affine|mask|bias)/.test(family);
 
 /** `sm_90 (h100, h200)`: devices that share a compute capability plan alike; the table keeps them apart to show it. */
 const smOf = (device: DescribedDevice): number => describedDevices[device].deviceVer / 10;
 
 /** The name of a family in the table: fused ones by what they are fused around. */
 function familyOf(row: SweepRow): string {
-  const fused = / (sums|affine|mask|bias)/.test(row.family);
   if (row.depthwise) return `${row.family}, depthwise`;
-  if (!fused) return row.family;
+  if (!isFusedRow(row)) return row.family;
   return `${row.family}${isStrided(row) ? ', strided' : ''}`;
 }
 
@@ -78,7 +78,7 @@ export const titleOf = ({ layer, batch }: Pick<SweepRow, 'layer' | 'batch'>): st
 export function fusedOutcomes(rows: readonly SweepRow[]): FusedOutcomes {
   const outcomes: FusedOutcomes = {};
   for (const row of rows) {
-    if (!isRepresentative(row) || !/ (sums|affine|mask|bias)/.test(row.family)) continue;
+    if (!isRepresentative(row) || !isFusedRow(row)) continue;
     const byLayer = outcomes[row.family] ?? {};
     const byDevice = byLayer[titleOf(row)] ?? {};
     const outcome = outcomeOf(row);
@@ -87,6 +87,26 @@ export function fusedOutcomes(rows: readonly SweepRow[]): FusedOutcomes {
     outcomes[row.family] = byLayer;
   }
   return outcomes;
+}
+
+/** For how many fused graphs cuDNN has an engine that may be used: by family as in the table, device and type. */
+export type FusedCounts = Record<
+  string,
+  Partial<Record<DescribedDevice, Partial<Record<PlanDType, number>>>>
+>;
+
+/** Counts of the fused graphs among the rows, which are those of one batch; families with none are there, with 0. */
+export function fusedCounts(rows: readonly SweepRow[]): FusedCounts {
+  const counts: FusedCounts = {};
+  for (const [family, byDevice] of Object.entries(supportOf(rows.filter(isFusedRow)))) {
+    counts[family] = Object.fromEntries(
+      Object.entries(byDevice).map(([device, byType]) => [
+        device,
+        Object.fromEntries(Object.entries(byType).map(([dtype, { listed }]) => [dtype, listed])),
+      ]),
+    );
+  }
+  return counts;
 }
 
 /** `59/59`, or `3/59 (0/1 built)` where plans that were tried failed. */
