@@ -58,6 +58,13 @@ const cases: readonly Case[] = [
     fix: /nvidia-smi|--gpus all/,
   },
   {
+    title: 'cuInit 100',
+    make: (machine) => machine.driver({ INIT: 100, NAME: '"CUDA_ERROR_NO_DEVICE"' }),
+    code: 'NO_DEVICE',
+    reason: /cuInit gives CUDA_ERROR_NO_DEVICE \(100\)/,
+    fix: /nvidia-smi|--gpus all/,
+  },
+  {
     title: 'cuInit 100, with CUDA_VISIBLE_DEVICES empty',
     make: (machine) => {
       machine.driver({ INIT: 100, NAME: '"CUDA_ERROR_NO_DEVICE"' });
