@@ -15,7 +15,10 @@ export interface WeightFlags extends ModelFlags {
 
 export function withWeightFlags(command: Command): Command {
   return command
-    .requiredOption('--weights <file>', 'run folder, checkpoint folder, .safetensors, .h5 or .weights.h5')
+    .requiredOption(
+      '--weights <file>',
+      'run folder, checkpoint folder, .safetensors, .h5, .weights.h5 or .keras',
+    )
     .option('--raw', 'the weights themselves, not their Polyak average', false)
     .option('--labels <file>', 'names of the classes, one a line');
 }

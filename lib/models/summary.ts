@@ -54,6 +54,8 @@ class ShapeTrace implements Trace {
   readonly seen: Seen[] = [];
   /** Of traced values that come from a module's own tensors alone: that module. */
   readonly #owners = new Map<number, string>();
+  /** Traced values that depend on nothing: numbers that a layer has without being told. */
+  readonly #constants = new Set<number>();
   readonly #pathOf: ReadonlyMap<number, string>;
   #values = 0;
 
@@ -73,10 +75,12 @@ class ShapeTrace implements Trace {
 
   record(op: AnyOp, inputs: readonly Tensor[], attributes: unknown, outputs: readonly Aval[]): Tensor[] {
     const ownerOf = ({ id }: Tensor) => this.#pathOf.get(id) ?? this.#owners.get(id);
-    const owners = inputs.map(ownerOf);
+    const owners = inputs.filter(({ id }) => !this.#constants.has(id)).map(ownerOf);
     const owner = owners.find((path) => path !== undefined);
     const made = outputs.map((a) => this.argument(a));
-    if (owner !== undefined && !owners.includes(undefined)) {
+    if (owners.length === 0) {
+      for (const { id } of made) this.#constants.add(id);
+    } else if (owner !== undefined && !owners.includes(undefined)) {
       for (const { id } of made) this.#owners.set(id, owner);
     } else {
       const output = outputs[0] as Aval;

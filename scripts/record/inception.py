@@ -69,21 +69,26 @@ def inception_shapes(classes=CLASSES):
     return shapes
 
 
+RANGES = {
+    'gamma': (0.1, 1.0), 'beta': (0.1, 0.0), 'running_mean': (0.1, 0.0), 'running_var': (0.5, 1.0),
+    'bias': (0.5, 0.0),
+}  # fmt: skip
+
+
+def generated(name, shape, seed=SEED, gain=CLASSIFIER_GAIN):
+    """float32 in our layout, kernels with the limits of Keras' Glorot uniform initializer; the classifier's is
+    `gain` times that."""
+    part = name.rsplit('.', 1)[1]
+    if part != 'weight':
+        return generate(name, shape, seed, *RANGES[part])
+    area = shape[1] * shape[2] if len(shape) == 4 else 1
+    limit = math.sqrt(6 / (area * (shape[0] + shape[-1])))
+    return generate(name, shape, seed, limit * (gain if name == 'predictions.weight' else 1))
+
+
 def inception_weights(classes=CLASSES, seed=SEED, gain=CLASSIFIER_GAIN):
-    """name -> float32 in our layout, kernels with the limits of Keras' Glorot uniform initializer; the
-    classifier's is `gain` times that."""
-    ranges = {'beta': (0.1, 0.0), 'running_mean': (0.1, 0.0), 'running_var': (0.5, 1.0), 'bias': (0.5, 0.0)}
-    weights = {}
-    for name, shape in inception_shapes(classes).items():
-        part = name.rsplit('.', 1)[1]
-        if part == 'weight':
-            area = shape[1] * shape[2] if len(shape) == 4 else 1
-            limit = math.sqrt(6 / (area * (shape[0] + shape[-1])))
-            limit, offset = limit * (gain if name == 'predictions.weight' else 1), 0.0
-        else:
-            limit, offset = ranges[part]
-        weights[name] = generate(name, shape, seed, limit, offset)
-    return weights
+    """name -> float32 in our layout."""
+    return {name: generated(name, shape, seed, gain) for name, shape in inception_shapes(classes).items()}
 
 
 def statistics_names():

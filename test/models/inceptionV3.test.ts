@@ -49,6 +49,18 @@ describe('inception_v3', () => {
   it('takes 5.71 G multiply-adds at 299 pixels, and gives the shapes of the paper', () => {
     const { multiplyAdds, layers } = summarize(network, [299, 299, 3]);
     expect(multiplyAdds / 1e9).to.be.closeTo(5.713, 0.0005);
+    // Constants, such as the scale that Keras' normalizations lack, are no layers.
+    const types = new Set(layers.map(({ type }) => type));
+    expect([...types].sort()).to.deep.equal([
+      'avgPool',
+      'batchNorm',
+      'concat',
+      'conv2d',
+      'globalAvgPool',
+      'linear',
+      'maxPool',
+      'relu',
+    ]);
     const joined = layers.filter(({ type }) => type === 'concat').map(({ output }) => output.join(' x '));
     const [a, b] = ['35 x 35 x 288', '17 x 17 x 768'];
     const halves = ['8 x 8 x 768', '8 x 8 x 768', '8 x 8 x 2048'];

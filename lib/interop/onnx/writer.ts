@@ -91,6 +91,11 @@ class Writer {
     const known = this.#constants.get(key);
     if (known !== undefined) return known;
     const { shape } = this.aval(value);
+    if (shape.length === 4 && layout !== 'kernel') {
+      throw new UnsupportedError(
+        `onnx: ${instruction.op.name} with a constant of [${shape}], expected kernels`,
+      );
+    }
     const { dims, elements } = inLayout(data, shape, layout);
     const made = this.unique(`${instruction.note ?? instruction.op.name}.${operand}`);
     this.#constants.set(key, made);
