@@ -16,7 +16,8 @@ from common import (  # noqa: E402
     assign, build, generate, need, np, predict, read, smooth_images, softmax, write_npy,
 )  # fmt: skip
 from keras_structure import copy_to_root  # noqa: E402
-from xception_forward import IMAGES, SIZES, mean_statistics, perturbed  # noqa: E402
+from forward import IMAGES, perturbed  # noqa: E402
+from xception_forward import SIZES, mean_statistics  # noqa: E402
 
 
 def main():

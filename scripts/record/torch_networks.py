@@ -3,7 +3,9 @@
 package's own table is tested on."""
 
 import inception
-from common import CLASSES, FIXTURES, SHORTCUTS, need, np, recorded_weights, separable_layers, statistics_names
+from common import (
+    CLASSES, CLASSIFIER_GAIN, FIXTURES, SHORTCUTS, need, np, separable_layers, statistics_names, xception_weights,
+)  # fmt: skip
 
 torch = need('torch')
 functional = torch.nn.functional
@@ -98,7 +100,20 @@ def build_timm():
     return timm.create_model('legacy_xception', pretrained=False, num_classes=CLASSES)
 
 
-TIMM = Peer('timm', build_timm, timm_names, recorded_weights, statistics_names)
+def timm_weights(gain=CLASSIFIER_GAIN):
+    """With running statistics of its own (torch_forward.py): most variances are below the epsilon of Keras, which
+    damps the signal, and above that of timm, which does not."""
+    weights = xception_weights(gain=gain)
+    file = FIXTURES / 'timm' / 'statistics.npy'
+    if file.exists():
+        flat, at = np.load(file), 0
+        for name in statistics_names():
+            weights[name] = flat[at : at + weights[name].size].copy()
+            at += weights[name].size
+    return weights
+
+
+TIMM = Peer('timm', build_timm, timm_names, timm_weights, statistics_names)
 
 
 # ---- torchvision ----

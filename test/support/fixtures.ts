@@ -59,26 +59,77 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
 
 /** A network that was recorded, with ten classes: its weights by name and shape, and where its fixtures are. */
 interface RecordedNetwork {
+  /** Ours that computes the same. */
+  readonly arch: 'xception' | 'inception_v3';
+  readonly options: {
+    readonly variant: Readonly<Record<string, unknown>>;
+    readonly batchNormMomentum: number;
+  };
   readonly shapes: () => ReadonlyMap<string, readonly number[]>;
   readonly folder: string;
   readonly trainingFolder: string;
+  /** Where its running statistics are. */
+  readonly statisticsFolder: string;
 }
 
+/** Names and shapes of our network, in order. */
+const shapesOf = ({ arch, options }: Pick<RecordedNetwork, 'arch' | 'options'>) => {
+  const network = architecture(arch).build({ classes: 10, ...options });
+  return new Map([...network.state()].map(([name, { shape }]) => [name, shape]));
+};
+
+const keras = { variant: {}, batchNormMomentum: 0.99 };
+const timm = {
+  variant: { samePadding: 'symmetric', epsilon: 1e-5, unbiasedVariance: true },
+  batchNormMomentum: 0.9,
+};
+const torchvision = {
+  variant: { scale: true, countPadding: true, unbiasedVariance: true },
+  batchNormMomentum: 0.9,
+};
+
 const networks = {
-  xception: { shapes: () => xceptionShapes(10), folder: 'xception', trainingFolder: 'training' },
+  xception: {
+    arch: 'xception',
+    options: keras,
+    shapes: () => xceptionShapes(10),
+    folder: 'xception',
+    trainingFolder: 'training',
+    statisticsFolder: 'xception',
+  },
   inception_v3: {
+    arch: 'inception_v3',
+    options: keras,
     // The recording made its own table and held it against Keras: with other shapes the values would differ.
-    shapes: () => {
-      const network = architecture('inception_v3').build({ classes: 10 });
-      return new Map([...network.state()].map(([name, { shape }]) => [name, shape]));
-    },
+    shapes: () => shapesOf({ arch: 'inception_v3', options: keras }),
     folder: 'inception',
     trainingFolder: 'inception',
+    statisticsFolder: 'inception',
+  },
+  timm: {
+    arch: 'xception',
+    options: timm,
+    shapes: () => xceptionShapes(10),
+    folder: 'timm',
+    trainingFolder: 'timm',
+    statisticsFolder: 'timm',
+  },
+  torchvision: {
+    arch: 'inception_v3',
+    options: torchvision,
+    shapes: () => shapesOf({ arch: 'inception_v3', options: torchvision }),
+    folder: 'torchvision',
+    trainingFolder: 'torchvision',
+    statisticsFolder: 'inception',
   },
 } as const satisfies Record<string, RecordedNetwork>;
 
 /** Networks with fixtures. */
 export type RecordedName = keyof typeof networks;
+
+/** Our network that computes as a recorded one: its name, and options of createClassifier. */
+export const recordedOptions = (name: RecordedName): Pick<RecordedNetwork, 'arch' | 'options'> =>
+  networks[name];
 
 /** Splits one flat array of running statistics, as the fixtures keep them, by name. */
 function splitStatistics(network: RecordedName, flat: Float32Array): Map<string, Float32Array> {
@@ -93,8 +144,8 @@ function splitStatistics(network: RecordedName, flat: Float32Array): Map<string,
 }
 
 const statisticsOf = (network: RecordedName): Map<string, Float32Array> => {
-  const { folder } = networks[network];
-  return splitStatistics(network, readNpy(`${folder}/statistics.npy`, '<f4', Float32Array).data);
+  const { statisticsFolder } = networks[network];
+  return splitStatistics(network, readNpy(`${statisticsFolder}/statistics.npy`, '<f4', Float32Array).data);
 };
 
 /**
@@ -129,9 +180,13 @@ export type Mistake =
   | 'flipped_depthwise'
   | 'flipped_kernels'
   | 'counted_padding'
+  | 'uncounted_padding'
+  | 'tensorflow_padding'
+  | 'transform_input'
+  | 'epsilon_1e-3'
   | 'epsilon_1e-5';
 
-/** Keras' outputs for smooth images of one size. */
+/** A peer's outputs for smooth images of one size. */
 export interface ForwardCase {
   /** Pixels. */
   readonly size: number;
@@ -152,7 +207,10 @@ export interface ForwardCase {
   readonly mistakes: Readonly<Partial<Record<Mistake, Change>>>;
 }
 
-/** Forward parity: Keras' outputs at sizes 299, 150, 96 and the smallest. */
+/** The sizes that Inception V3 has running statistics for, in the order of their file. */
+const statisticsSizes = [299, 150, 96, 75];
+
+/** Forward parity: the peer's outputs at sizes 299, 150, 96 and the smallest. */
 export function forwardFixture(network: RecordedName = 'xception'): readonly ForwardCase[] {
   interface Recorded {
     size: number;
@@ -167,21 +225,24 @@ export function forwardFixture(network: RecordedName = 'xception'): readonly For
     `${networks[network].folder}/forward.json`,
   );
   const own =
-    network === 'inception_v3' ? readNpy('inception/forward_statistics.npy', '<f4', Float32Array) : undefined;
+    networks[network].statisticsFolder === 'inception'
+      ? readNpy('inception/forward_statistics.npy', '<f4', Float32Array)
+      : undefined;
   let made: Map<string, Generated> | undefined;
-  const weightsOf = (i: number) => {
+  const weightsOf = (size: number) => {
     made ??= recordedWeights(network, { gain: file.gain });
     const weights = new Map(made);
     const length = own?.shape[1] ?? 0;
+    const i = statisticsSizes.indexOf(size);
     const rows = own?.data.subarray(i * length, (i + 1) * length);
     if (rows === undefined) return weights;
     for (const [name, data] of splitStatistics(network, rows))
       weights.set(name, { shape: [data.length], data });
     return weights;
   };
-  return file.sizes.map((r, i) => ({
+  return file.sizes.map((r) => ({
     size: r.size,
-    weights: () => weightsOf(i),
+    weights: () => weightsOf(r.size),
     images: () => smoothImages(file.images, r.size, file.seed),
     logits: float32(r.logits),
     probabilities: float32(r.probabilities),
@@ -236,6 +297,8 @@ export interface TrainingRun {
   readonly rho?: number;
   /** RMSprop only; inside the root. */
   readonly epsilon?: number;
+  /** RMSprop only: epsilon outside the root, as PyTorch. */
+  readonly outside?: boolean;
   /** Keras in float32. */
   readonly losses: readonly number[];
   readonly losses_float64: readonly number[];
