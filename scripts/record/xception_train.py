@@ -5,37 +5,11 @@ photographs.py.
 
 The network is that of forward.json, but for the classifier's kernel, which is not multiplied by 40: with it,
 Keras in float32 parts from itself in float64 by 10 % and more within ten steps, and no tolerance would mean
-anything.
+anything."""
 
-Gradients of more than WHOLE values are kept as sketches (common.sketch), so 20.8 million numbers become 0.13
-million; the norm of a difference of two tensors is told by their sketches within 2.2 % (one standard
-deviation)."""
-
-from collections import namedtuple
-
-from common import (
-    CLASSES, FIXTURES, SEED, assign, batches, build, gradients, need, normalized, np, read, recorded_weights,
-    relative, sketch, statistics_names, train, versions, write_json, write_npy,
-)  # fmt: skip
-
-# What is recorded of which network; inception_train.py has the other one.
-Network = namedtuple('Network', 'script folder build recorded_weights statistics_names cases optimizers')
-SIZE = 96
-BATCH = 8
-STEPS = 10
-WHOLE = 2048
-BUCKETS = 1024
-ULP_TRIALS = 8
-
-# Where gradients are recorded: photographs [first, first + count), the middle `size` pixels of each side.
-# `batch` is the job itself. There, some ReLU inputs lie within rounding of zero whatever the batch, and each
-# that falls on the other side moves a gradient by a few thousandths, in Keras against itself too. `pair` is
-# the sharper one: of some twenty pairs of neighbours the one whose gradients rounding moves least, so that an error
-# cannot hide behind such places.
-GRADIENT_CASES = [
-    {'name': 'batch', 'first': 0, 'count': BATCH, 'size': SIZE},
-    {'name': 'pair', 'first': 12, 'count': 2, 'size': 71},
-]
+from common import FIXTURES, recorded_weights, statistics_names
+from keras_peer import KerasPeer
+from training import GRADIENT_CASES, Network, record
 
 OPTIMIZERS = [
     {'rule': 'sgd', 'lr': 1e-4, 'momentum': 0.0},
@@ -43,117 +17,8 @@ OPTIMIZERS = [
     {'rule': 'rmsprop', 'lr': 1e-5, 'rho': 0.9, 'momentum': 0.9, 'epsilon': 1e-7},
 ]
 
-XCEPTION = Network(
-    'xception_train.py', FIXTURES / 'training', build, recorded_weights, statistics_names, GRADIENT_CASES,
-    OPTIMIZERS,
-)  # fmt: skip
-
-
-def optimizer(case):
-    keras = need('keras')
-    if case['rule'] == 'sgd':
-        return keras.optimizers.SGD(case['lr'], momentum=case['momentum'])
-    return keras.optimizers.RMSprop(
-        case['lr'], rho=case['rho'], momentum=case['momentum'], epsilon=case['epsilon']
-    )
-
-
-def compact(name, gradient):
-    """A gradient itself where it is small, else its sketch."""
-    return gradient.reshape(-1) if gradient.size <= WHOLE else sketch(name, gradient, BUCKETS)
-
-
-def moved_by_an_ulp(images, trial):
-    """The images with every value moved by -1, 0 or 1 unit of 2^-23: what rounding alone may do."""
-    rng = np.random.default_rng(trial)
-    return (images * (1 + rng.integers(-1, 2, images.shape) * np.float32(2**-23))).astype(np.float32)
-
-
-def statistics(network, weights):
-    return np.concatenate([np.asarray(weights[name], np.float64) for name in network.statistics_names()])
-
-
-def cropped(photographs, size):
-    at = (photographs.shape[1] - size) // 2
-    return photographs[:, at : at + size, at : at + size]
-
-
-def record_gradients(network, case, photographs, labels, weights):
-    """Writes the gradients of one case; returns its entry of training.json and the running statistics after
-    the step in both precisions."""
-    chosen = slice(case['first'], case['first'] + case['count'])
-    pixels, labels = cropped(photographs[chosen], case['size']), labels[chosen]
-    models = {dtype: network.build(case['size'], dtype=dtype) for dtype in ('float32', 'float64')}
-    found, after, loss = {}, {}, {}
-    for dtype, model in models.items():
-        assign(model, weights)
-        loss[dtype], found[dtype] = gradients(model, normalized(pixels, dtype), labels)
-        after[dtype] = statistics(network, read(model))
-    exact = found['float64']
-    own = {name: relative(found['float32'][name], exact[name]) for name in exact}
-    ulp = dict(own)
-    for trial in range(ULP_TRIALS):
-        images = moved_by_an_ulp(normalized(pixels), trial)
-        _, again = gradients(models['float32'], images, labels)
-        errors = {name: relative(again[name], exact[name]) for name in exact}
-        print(f'  an ulp: median {np.median(list(errors.values())):.1e} largest {max(errors.values()):.1e}')
-        ulp = {name: max(ulp[name], errors[name]) for name in exact}
-    print(case['name'], f'float32 against float64: median {np.median(list(own.values())):.1e}', end=' ')
-    print(f'largest {max(own.values()):.1e}', flush=True)
-
-    index, at = [], 0
-    for name, gradient in exact.items():
-        kept = compact(name, gradient).size
-        index.append({
-            'name': name, 'shape': list(gradient.shape), 'offset': at, 'length': kept,
-            'norm': float(np.linalg.norm(gradient)),
-            'float32_error': own[name], 'float32_error_ulp': ulp[name],
-        })  # fmt: skip
-        at += kept
-    for dtype in models:
-        flat = np.concatenate([compact(name, found[dtype][name]) for name in exact])
-        write_npy(network.folder / f'gradients_{case["name"]}_{dtype}.npy', flat.astype(np.float32))
-    entry = {
-        **case,
-        'loss': loss['float32'], 'loss_float64': loss['float64'],
-        'gradient_norm': float(np.sqrt(sum(np.sum(np.square(g)) for g in exact.values()))),
-        'parameters': index,
-    }  # fmt: skip
-    return entry, after
-
-
-def record_runs(network, photographs, labels, weights):
-    """Ten losses of every optimizer, in both precisions."""
-    runs = [{**case, 'losses': [], 'losses_float64': []} for case in network.optimizers]
-    for dtype, key in (('float32', 'losses'), ('float64', 'losses_float64')):
-        model = network.build(SIZE, dtype=dtype)
-        for case, run in zip(network.optimizers, runs):
-            assign(model, weights)
-            data = ((normalized(x, dtype), y) for x, y in batches(photographs, labels, BATCH, STEPS))
-            run[key] = train(model, optimizer(case), data)
-    for run in runs:
-        apart = max(abs(a - b) / b for a, b in zip(run['losses'], run['losses_float64']))
-        print(run['rule'], run['momentum'], f'losses, float32 against float64: {apart:.1e}', flush=True)
-    return runs
-
-
-def record(network):
-    photographs = np.load(FIXTURES / 'photographs' / 'images.npy')
-    labels = np.load(FIXTURES / 'photographs' / 'labels.npy')
-    weights = network.recorded_weights(gain=1.0)
-    recorded = [record_gradients(network, case, photographs, labels, weights) for case in network.cases]
-    after = recorded[0][1]
-    write_npy(network.folder / 'statistics_after.npy', after['float32'].astype(np.float32))
-    write_json(network.folder / 'training.json', {
-        'recorded_by': f'scripts/record/{network.script}',
-        'versions': versions('keras', 'tensorflow'),
-        'classes': CLASSES, 'seed': SEED, 'gain': 1, 'size': SIZE, 'batch': BATCH, 'steps': STEPS,
-        'statistics_error': relative(after['float32'], after['float64']),
-        'whole': WHOLE, 'buckets': BUCKETS, 'ulp_trials': ULP_TRIALS,
-        'runs': record_runs(network, photographs, labels, weights),
-        'gradients': [entry for entry, _ in recorded],
-    })  # fmt: skip
-
-
 if __name__ == '__main__':
-    record(XCEPTION)
+    record(Network(
+        'xception_train.py', FIXTURES / 'training', KerasPeer('Xception'), recorded_weights, statistics_names,
+        GRADIENT_CASES, OPTIMIZERS, whole=2048, buckets=1024,
+    ))  # fmt: skip

@@ -1,0 +1,123 @@
+# Records how PyTorch trains timm's legacy_xception and torchvision's inception_v3 on the photographs, as xception_train.py
+# does Keras: test/fixtures/{timm,torchvision}/; and one pass with torchvision's classifier at the side.
+"""python scripts/record/torch_train.py [--without-losses] [NETWORK...] (some minutes on two cores, or seconds without the
+ten losses), after torch_forward.py and photographs.py. NETWORK: timm, torchvision, auxiliary; default: all.
+
+Small sketches: what Keras' recordings show of single layers, these need not show again."""
+
+import sys
+
+from common import CLASSES, SEED, digits, np, relative, sketch, smooth_images, versions, write_json
+from torch_networks import TIMM, TORCHVISION, from_torch, functional, nchw, to_torch, torch
+from training import GRADIENT_CASES, Network, record
+
+BATCH_ONLY = [case for case in GRADIENT_CASES if case['name'] == 'batch']
+SGD = {'rule': 'sgd', 'lr': 1e-4, 'momentum': 0.9}
+# PyTorch adds epsilon outside the root.
+RMSPROP = {'rule': 'rmsprop', 'rho': 0.9, 'momentum': 0.9, 'epsilon': 1e-7, 'outside': True}
+AUXILIARY_WEIGHT = 0.4
+
+
+class TorchPeer:
+    """A network of torch_networks.py."""
+
+    def __init__(self, network, package):
+        self.network = network
+        self.packages = ('torch', package)
+
+    def build(self, _size, dtype):
+        return self.network.build().to(getattr(torch, dtype))
+
+    def assign(self, model, weights):
+        with torch.no_grad():
+            for name, tensor in self.network.tensors(model).items():
+                tensor.copy_(torch.from_numpy(to_torch(weights[name])))
+
+    def read(self, model):
+        return self.network.read(model)
+
+    def loss(self, model, images, labels):
+        return functional.cross_entropy(model(nchw(images)), torch.from_numpy(labels).long())
+
+    def gradients(self, model, images, labels):
+        model.train().zero_grad()
+        loss = self.loss(model, images, labels)
+        loss.backward()
+        found = self.network.tensors(model)
+        return float(loss.detach()), {
+            name: from_torch(tensor.grad) for name, tensor in found.items() if tensor.grad is not None
+        }
+
+    def train(self, model, case, data):
+        model.train()
+        parameters = list(model.parameters())
+        if case['rule'] == 'sgd':
+            optimizer = torch.optim.SGD(parameters, case['lr'], momentum=case['momentum'])
+        else:
+            optimizer = torch.optim.RMSprop(
+                parameters, case['lr'], alpha=case['rho'], eps=case['epsilon'], momentum=case['momentum']
+            )
+        losses = []
+        for images, labels in data:
+            optimizer.zero_grad()
+            loss = self.loss(model, images, labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return losses
+
+
+def record_auxiliary():
+    """The loss of two smooth images of 299 pixels with the classifier at the side, and the gradients of its tensors."""
+    images, labels = smooth_images(2, 299), np.array([3, 7])
+    weights = TORCHVISION.weights(gain=1.0, auxiliary=True)
+    losses, gradients = {}, {}
+    for dtype in ('float32', 'float64'):
+        model = TORCHVISION.model(weights, dtype, aux_logits=True).train()
+        main, side = model(nchw(images.astype(dtype)))
+        target = torch.from_numpy(labels).long()
+        loss = functional.cross_entropy(main, target) + AUXILIARY_WEIGHT * functional.cross_entropy(side, target)
+        loss.backward()
+        losses[dtype] = float(loss.detach())
+        gradients[dtype] = {
+            name: from_torch(tensor.grad)
+            for name, tensor in TORCHVISION.tensors(model, True).items()
+            if name.startswith('aux_') and tensor.grad is not None
+        }
+    kept = {
+        name: {
+            'shape': list(exact.shape), 'norm': float(np.linalg.norm(exact)),
+            'float32_error': relative(gradients['float32'][name], exact),
+            'sketch': digits(sketch(name, exact, 64)),
+        }
+        for name, exact in gradients['float64'].items()
+    }  # fmt: skip
+    write_json(TORCHVISION.folder / 'auxiliary.json', {
+        'recorded_by': 'scripts/record/torch_train.py',
+        'versions': versions('torch', 'torchvision'),
+        'classes': CLASSES, 'seed': SEED, 'gain': 1, 'images': 2, 'size': 299, 'labels': labels.tolist(),
+        'weight': AUXILIARY_WEIGHT, 'buckets': 64,
+        'loss': losses['float32'], 'loss_float64': losses['float64'], 'gradients': kept,
+    })  # fmt: skip
+
+
+def main():
+    losses = '--without-losses' not in sys.argv
+    asked = [name for name in sys.argv[1:] if not name.startswith('-')] or ['timm', 'torchvision', 'auxiliary']
+    common = {'cases': BATCH_ONLY, 'whole': 512, 'buckets': 256, 'trials': 2}
+    networks = (
+        (TIMM, 'timm', [SGD, {**RMSPROP, 'lr': 1e-5}]),
+        (TORCHVISION, 'torchvision', [{**RMSPROP, 'lr': 1e-7}]),
+    )
+    for network, package, optimizers in networks:
+        if package in asked:
+            record(Network(
+                'torch_train.py', network.folder, TorchPeer(network, package), network.weights,
+                network.statistics_names, optimizers=optimizers if losses else [], **common,
+            ))  # fmt: skip
+    if 'auxiliary' in asked:
+        record_auxiliary()
+
+
+if __name__ == '__main__':
+    main()
