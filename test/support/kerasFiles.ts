@@ -2,8 +2,8 @@
 // with values that tell every element of every weight apart.
 
 import { buildH5 } from '../../lib/interop/h5File.ts';
+import { type KerasArch, kerasTables } from '../../lib/interop/kerasH5.ts';
 import { elementCount, type WeightTensor } from '../../lib/interop/storedTensor.ts';
-import { xceptionWeights } from '../../lib/interop/xceptionNames.ts';
 import { readJson } from './fixtures.ts';
 
 export interface Structure {
@@ -16,6 +16,11 @@ export const recorded = readJson<{ classes: number; files: Record<string, Struct
   'keras_structure.json',
 );
 
+/** The same of Inception V3. */
+export const recordedInception = readJson<{ classes: number; files: Record<'layers' | 'root', Structure> }>(
+  'keras_inception_structure.json',
+);
+
 /**
  * Element `i` (in our layout) of the weight `name`: another one for each weight and, nearly always, each
  * element.
@@ -26,10 +31,13 @@ function elementOf(name: string): (i: number) => number {
   return (i) => (((Math.imul(i + 1, 0x9e3779b1) ^ hash) >>> 8) / 2 ** 24) * 2 - 1;
 }
 
-/** The weights of Xception by our names and in our layouts. */
-export function ourWeights(classes: number | undefined): Map<string, WeightTensor> {
+/** The weights of a network by our names and in our layouts; default: Xception. */
+export function ourWeights(
+  classes: number | undefined,
+  arch: KerasArch = 'xception',
+): Map<string, WeightTensor> {
   const tensors = new Map<string, WeightTensor>();
-  for (const { name, shape } of xceptionWeights(classes)) {
+  for (const { name, shape } of kerasTables[arch](classes).flatMap(({ weights }) => weights)) {
     const value = elementOf(name);
     const data = new Float32Array(elementCount(shape));
     for (let i = 0; i < data.length; i++) data[i] = value(i);
