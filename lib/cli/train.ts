@@ -19,6 +19,7 @@ import {
   type PreprocessingName,
   presets,
   readRunConfig,
+  readWeights,
   type StepProfile,
   scheduleOf,
   showProgram,
@@ -186,6 +187,10 @@ async function rememberedFlags(
   return { data: data ?? folder, flags: { ...flags, ...kept } as TrainFlags };
 }
 
+/** The newest checkpoint of a run, for its rules; undefined where there is none, which the trainer says better. */
+const newestOf = (run: string): Promise<WeightFile | undefined> =>
+  readWeights(run, { raw: true, warn: () => undefined }).catch(() => undefined);
+
 /** The rule by which pixels become input: that of the weights to start from. */
 const preprocessingOf = (weights: WeightFile | undefined): PreprocessingName =>
   weights !== undefined && isPreprocessingName(weights.preprocessing) ? weights.preprocessing : 'keras';
@@ -196,10 +201,11 @@ function classifierFor(
   training: Dataset,
   named: boolean,
   weights: WeightFile | undefined,
+  before: WeightFile | undefined,
 ): Classifier {
   const arch = flags.arch ?? weights?.arch ?? 'xception';
-  // The network computes as the weights' own did, unless a flag says otherwise.
-  const { dropout: _, batchNormMomentum: __, ...rules } = weights?.arch === arch ? weights.options : {};
+  // The network computes as the weights' own did, unless a flag says otherwise; a resumed run goes on as it was.
+  const { dropout: _, batchNormMomentum: __, ...rules } = before?.arch === arch ? before.options : {};
   const variant = { ...rules, ...variantOf(arch, flags) };
   checkSize(arch, flags.size, variant);
   const { classes } = training;
@@ -210,8 +216,8 @@ function classifierFor(
     variant,
     ...(training.size === undefined ? {} : { size: training.size }),
   });
+  model.configure({ preprocessing: preprocessingOf(before) });
   if (weights !== undefined) {
-    model.configure({ preprocessing: preprocessingOf(weights) });
     const left = model.loadWeights(weights.tensors, {
       skipClassifier: true,
       file: weights.file ?? (flags.init as string),
@@ -269,6 +275,7 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
   try {
     openFlagged(flags);
     const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
+    const before = flags.resume ? await newestOf(flags.out as string) : weights;
     const defaultSize = architecture(flags.arch ?? weights?.arch ?? 'xception').size;
     const sets = await openTrainingData({
       data,
@@ -280,9 +287,9 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       augment: flags.augment,
       color: flags.color,
       loss: flags.loss,
-      preprocessing: preprocessingOf(weights),
+      preprocessing: preprocessingOf(before),
     });
-    using model = classifierFor(flags, sets.training, sets.named, weights);
+    using model = classifierFor(flags, sets.training, sets.named, weights, before);
     const out = flags.out ?? freeFolder(model.config.arch);
     const { device, threads, deterministic, precision, seed, weightDecay, polyak, labelSmoothing, loss } =
       flags;
