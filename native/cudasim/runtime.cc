@@ -56,7 +56,9 @@ constexpr size_t kMostPending = 256;
 std::recursive_mutex mutex;
 std::map<uintptr_t, size_t> deviceMemory, pinnedMemory;  // by address
 #ifdef __SANITIZE_ADDRESS__
-std::vector<cudasim::Range> confined;  // allocations of which only parts can be reached
+std::vector<cudasim::Range> confined;   // allocations of which only parts can be reached
+std::vector<cudasim::Range> reachable;  // these parts
+cudaStream_t confining = nullptr;       // whose kernels are confined
 #endif
 uint64_t used = 0;
 uint64_t limit = kMemory;
@@ -166,10 +168,12 @@ void reset() {
 }
 
 #ifdef __SANITIZE_ADDRESS__
-void confine(const std::vector<Range>& ranges) {
+void confine(const std::vector<Range>& ranges, cudaStream_t stream) {
   const Lock lock(mutex);
   for (const auto& [start, bytes] : confined) __asan_unpoison_memory_region(start, bytes);
   confined.clear();
+  reachable = ranges;
+  confining = stream;
   for (const auto& [start, bytes] : ranges) {
     const auto* allocation = bytes > 0 ? allocationOf(deviceMemory, start, bytes) : nullptr;
     if (allocation == nullptr) continue;
@@ -179,9 +183,34 @@ void confine(const std::vector<Range>& ranges) {
   for (const auto& [start, bytes] : ranges) __asan_unpoison_memory_region(start, bytes);
 }
 #else
-void confine(const std::vector<Range>&) {}
+void confine(const std::vector<Range>&, cudaStream_t) {}
 #endif
 
+namespace {
+
+// While one lives, a copy of another stream can reach everything: it runs beside the kernels that are
+// confined.
+class Lifted {
+ public:
+#ifdef __SANITIZE_ADDRESS__
+  explicit Lifted(cudaStream_t stream) : by_(confining) {
+    if (confined.empty() || stream == by_) return;
+    ranges_ = reachable;
+    confine({});
+  }
+  ~Lifted() {
+    if (!ranges_.empty()) confine(ranges_, by_);
+  }
+
+ private:
+  cudaStream_t by_;
+  std::vector<Range> ranges_;
+#else
+  explicit Lifted(cudaStream_t) {}
+#endif
+};
+
+}  // namespace
 }  // namespace cudasim
 
 void cudasim_fail_next(int error) { cudasim::failNext(static_cast<cudaError_t>(error)); }
@@ -339,7 +368,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const bool pageable =
       (!toDevice && !within(pinnedMemory, to, bytes)) || (!fromDevice && !within(pinnedMemory, from, bytes));
   if (pageable && unsafe(stream)) return returned(cudaErrorStreamCaptureUnsupported);
-  const cudaError_t error = enqueue(stream, [=] { std::memmove(to, from, bytes); });
+  const cudaError_t error = enqueue(stream, [=] {
+    [[maybe_unused]] const cudasim::Lifted lifted(stream);
+    std::memmove(to, from, bytes);
+  });
   if (pageable) drain(stream);
   return error;
 }
@@ -347,7 +379,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   const Lock lock(mutex);
   if (bytes > 0 && !within(deviceMemory, to, bytes)) return returned(cudaErrorInvalidValue);
-  return enqueue(stream, [=] { std::memset(to, value, bytes); });
+  return enqueue(stream, [=] {
+    [[maybe_unused]] const cudasim::Lifted lifted(stream);
+    std::memset(to, value, bytes);
+  });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {

@@ -23,9 +23,9 @@ struct Range {
   const void* start;
   size_t bytes;
 };
-// Under AddressSanitizer: of the allocations that these lie in, nothing but these can be reached from now on.
-// None: everything can, again.
-void confine(const std::vector<Range>& ranges);
+// Under AddressSanitizer: of the allocations that these lie in, kernels of the stream can reach nothing but
+// these from now on. None: everything can be reached again.
+void confine(const std::vector<Range>& ranges, cudaStream_t stream = nullptr);
 
 }  // namespace cudasim
 

@@ -40,7 +40,7 @@ class Watched final : public dw_kernel {
  private:
   // An error of the stream is that of the next call too.
   static void confine(cudaStream_t stream, std::vector<cudasim::Range> ranges) {
-    cudasimEnqueue(stream, [ranges = std::move(ranges)] { cudasim::confine(ranges); });
+    cudasimEnqueue(stream, [ranges = std::move(ranges), stream] { cudasim::confine(ranges, stream); });
   }
 
   KernelPointer kernel_;
