@@ -5,6 +5,8 @@
 #
 #   scripts/build-native.sh [--sanitize] [--test]     --test runs test/native on what was built; with --sanitize
 #                                                     all ops too, on buffers with memory of their own
+#   scripts/build-native.sh --sanitize-simulation     runs all ops, graphs and training steps on the simulation of CUDA under
+#                                                     AddressSanitizer and UndefinedBehaviorSanitizer; after a plain build
 #   scripts/build-native.sh --sanitize-threads        runs the runtime's stress test under ThreadSanitizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,9 +17,10 @@ run_tests=false
 for argument in "$@"; do
   case "$argument" in
     --sanitize) sanitize="address,undefined"; out=build/sanitize ;;
+    --sanitize-simulation) sanitize="simulation"; out=build/sanitize-simulation ;;
     --sanitize-threads) sanitize="thread"; out=build/sanitize-threads ;;
     --test) run_tests=true ;;
-    *) echo "usage: scripts/build-native.sh [--sanitize] [--test] | --sanitize-threads" >&2; exit 2 ;;
+    *) echo "usage: scripts/build-native.sh [--sanitize] [--test] | --sanitize-simulation | --sanitize-threads" >&2; exit 2 ;;
   esac
 done
 
@@ -54,6 +57,35 @@ if [ "$sanitize" = thread ]; then
   cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DDEPTHWISE_SANITIZE=thread >&2
   cmake --build "$out" --target depthwise_fake runtime_stress --parallel "$(nproc)" >&2
   exec "$out/Release/runtime_stress" "$out/Release/libdepthwise_fake.so"
+fi
+
+# Tests under AddressSanitizer. Node is not instrumented: the sanitizer has to come first in the process. V8's own leaks are
+# not ours. UNCACHED: every buffer has memory of its own, every run a workspace of just its size. It takes its time, more so
+# beside others: no test is to end for that.
+sanitized() { # files and options of mocha
+  DEPTHWISE_NATIVE_DIR="$PWD/$out/Release" UNCACHED=1 \
+    LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+    node --import=tsx node_modules/mocha/bin/mocha.js --timeout 300000 "$@"
+}
+
+if [ "$sanitize" = simulation ]; then
+  # The losses of the training steps are compared with the CPU's, whose backend is taken as it was built.
+  cpu=build/Release/libdepthwise_cpu.so
+  [ -f "$cpu" ] || { say "there is no $cpu: run scripts/build-native.sh first"; exit 1; }
+  cmake -S . -B "$out" -DCMAKE_BUILD_TYPE=Release -DDEPTHWISE_SANITIZE=address,undefined >&2
+  cmake --build "$out" --parallel "$(nproc)" --target depthwise depthwise_cudasim depthwise_fake \
+    cuda_device cuda_timing cudasim_check runtime_stress >&2
+  cp "$cpu" "$out/Release/"
+  # Side by side: neither takes more than a core.
+  DEVICES=cudasim REQUIRE_DEVICES=cudasim sanitized --reporter dot test/ops/everyOp.test.ts test/ops/half.test.ts \
+    test/ops/wideShapes.test.ts test/ops/depthwiseShapes.test.ts test/ops/networkShapes.test.ts \
+    test/native/graphs.test.ts test/native/programs.test.ts &
+  ops=$!
+  status=0
+  REQUIRE_DEVICES=cpu,cudasim sanitized --reporter dot test/train/simulated.test.ts || status=1
+  wait "$ops" || status=1
+  exit "$status"
 fi
 
 # One build at a time: `npm test` and `npm run demo` may start together.
@@ -97,12 +129,7 @@ exec 9>&-  # tests may run side by side
 
 if $run_tests; then
   if [ -n "$sanitize" ]; then
-    # Node is not instrumented: the sanitizer has to come first in the process. V8's own leaks are not ours.
-    DEPTHWISE_NATIVE_DIR="$PWD/$out/Release" \
-      LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
-      ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-      UNCACHED=1 node --import=tsx node_modules/mocha/bin/mocha.js 'test/native/*.test.ts' \
-      test/ops/everyOp.test.ts test/ops/half.test.ts test/ops/wideShapes.test.ts
+    sanitized 'test/native/*.test.ts' test/ops/everyOp.test.ts test/ops/half.test.ts test/ops/wideShapes.test.ts
   else
     node_modules/.bin/mocha 'test/native/*.test.ts'
   fi
