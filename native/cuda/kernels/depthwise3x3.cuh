@@ -263,22 +263,20 @@ __global__ void __launch_bounds__(kSlideGradThreads<T, kForm> / 2, 2)
     const T* residual = kResidual ? o.residual + offset : nullptr;
 
     Row first, second, third;
-    Pixels<N, T, kStrip> nextX, nextResidual;
+    Pixels<N, T, kStrip> nextX;
     if (place > 0) first.read(g - stride, at.column - 1, p);
     second.read(g, at.column - 1, p);
     g += stride;
     if (row + 1 < p.rows) third.read(g, at.column - 1, p);
     nextX.read(x, at.column, p);
-    if (kResidual) nextResidual.read(residual, at.column, p);
 
     const auto step = [&](Row& above, const Row& here, const Row& below) {
-      const Pixels<N, T, kStrip> currentX = nextX, currentResidual = nextResidual;
+      const Pixels<N, T, kStrip> currentX = nextX;
+      Pixels<N, T, kStrip> added;  // needed last, so that the step itself is time enough
+      if (kResidual) added.read(residual, at.column, p);
       g += stride, x += stride;
       const bool more = row + 1 < at.end;
-      if (more) {
-        nextX.read(x, at.column, p);
-        if (kResidual) nextResidual.read(residual + stride, at.column, p);
-      }
+      if (more) nextX.read(x, at.column, p);
       readAgain();
       float a[kStrip][N], gradient[kStrip][N] = {};
 #pragma unroll
@@ -319,7 +317,7 @@ __global__ void __launch_bounds__(kSlideGradThreads<T, kForm> / 2, 2)
           const bool all = !activate.relu && at.column + s < p.width;  // what passes without a mask
           float before[N], other[N];
           if (kSums) currentX.at[s].get(before);
-          if (kResidual) currentResidual.at[s].get(other);
+          if (kResidual) added.at[s].get(other);
 #pragma unroll
           for (int j = 0; j < N; j++) {
             const float d = a[s][j] > 0.0f || all ? rounded<T>(gradient[s][j]) : 0.0f;
