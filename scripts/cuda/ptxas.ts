@@ -65,9 +65,6 @@ export const spilling = (kernels: readonly KernelResources[]): KernelResources[]
 const accepted: readonly (readonly [name: string, architecture: string, bytes: number])[] = [
   // One register of a thread that handles a row of 1,000 classes, once in a step.
   ['softmaxCrossEntropyGrad<float>', 'sm_100', 16],
-  // Both gradients with a residual in f32 keep 255 registers busy everywhere; nothing is spilled on sm_75 to sm_90.
-  ['depthwise3x3Grad<4, float, (SlideGrad)2>', 'sm_100', 24],
-  ['depthwise3x3Grad<4, float, (SlideGrad)2>', 'sm_120', 112],
 ];
 
 /** Those that spill and are not known to: slower than they have to be, or a mistake in an unrolling. */
