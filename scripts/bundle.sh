@@ -80,7 +80,8 @@ git rev-parse --short HEAD 2>/dev/null >"$stage/commit" || true
 [ -z "$(git status --porcelain -uno 2>/dev/null)" ] || sed -i 's/$/+/' "$stage/commit"
 
 # 3. npm packages: what the package needs, mocha and chai, with all that these need.
-node scripts/bundle/packages.mjs bindings commander h5wasm sharp uplot mocha chai |
+# yazl makes archives in tests.
+node scripts/bundle/packages.mjs $(node -p 'Object.keys(require("./package.json").dependencies).join(" ")') mocha chai yazl |
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.md' --exclude=browser-entry.js \
     --exclude='node_modules/mocha/mocha*.*s' --exclude='node_modules/mocha/mocha.css' \
     --exclude='node_modules/h5wasm/dist/iife' --exclude='node_modules/h5wasm/dist/node' \

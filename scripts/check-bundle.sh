@@ -43,7 +43,7 @@ check 'kernels on the CPU' 0 kernels kernels --device cpu --size 71 --batch 1 --
 check 'tests by hand' 0 mocha test/core/philox.test.js
 check 'run test on the CPU' 0 test cpu-test --device cpu --ops conv2d
 check 'run bench on the CPU' 0 bench bench --device cpu --size 71 --batch 2 --precision fp32 --rounds 1 --steps 1 --settle 0 --warmup 1 --peers none
-for phase in test bench ops train infer kernels inception; do check "$phase without a GPU" 3 "$phase" none; done
+for phase in test bench ops goals train infer kernels inception; do check "$phase without a GPU" 3 "$phase" none; done
 check 'a phase that there is not' 2 dance
 for file in cpu-test/ops.md bench/train.md bench/infer.md cpu/ops.md cpu/ops.json cpu/ops.log train/train.md kernels/kernels.json; do
   [ -s "$file" ] || { echo "WRONG: there is no $file"; failed=1; }
