@@ -61,6 +61,16 @@ export function convertCommand(): Command {
       const size = flags.size === undefined ? {} : { size: flags.size };
       const weights = { ...read, ...rulesOf(read, flags), ...labels, ...size };
       checkSize(weights.arch, flags.size);
+      if (flags.labels !== undefined && weights.labels?.length !== weights.classes) {
+        throw new DataError(
+          `${flags.labels}: ${weights.labels?.length} names; the weights have ${weights.classes ?? 'no'} classes`,
+          { file: flags.labels },
+        );
+      }
+      // What is written has to be readable: as a reader, hold options and size against the tensors.
+      if (weights.classes !== undefined && (flags.size !== undefined || flags.archOption.length > 0)) {
+        fromWeightFile(weights, { file: weights.file ?? from }).dispose();
+      }
       if (to.toLowerCase().endsWith(onnx)) await convertToOnnx(to, weights, flags);
       else await writeWeights(to, weights);
       if (flags.json) print(jsonOf(from, to, weights));

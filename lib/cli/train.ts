@@ -183,6 +183,9 @@ async function rememberedFlags(
     if (data !== undefined && name === 'arrays') continue;
     kept[name] = value;
   }
+  if (flags.init === undefined && typeof before.init === 'string') {
+    if ((await newestOf(flags.out as string)) === undefined) kept.init = before.init;
+  }
   const folder = typeof before.data === 'string' && !given('arrays') ? before.data : undefined;
   return { data: data ?? folder, flags: { ...flags, ...kept } as TrainFlags };
 }
@@ -203,9 +206,13 @@ function classifierFor(
   weights: WeightFile | undefined,
   before: WeightFile | undefined,
 ): Classifier {
-  const arch = flags.arch ?? weights?.arch ?? 'xception';
-  // The network computes as the weights' own did, unless a flag says otherwise; a resumed run goes on as it was.
-  const { dropout: _, batchNormMomentum: __, ...rules } = before?.arch === arch ? before.options : {};
+  const arch = flags.arch ?? before?.arch ?? weights?.arch ?? 'xception';
+  // The network computes as the weights' own did, unless a flag says otherwise, be it the default; a resumed run goes on
+  // as it was.
+  const chosen = flags.archOption.map((text) => text.slice(0, text.indexOf('=')));
+  const own = ['dropout', 'batchNormMomentum', ...chosen];
+  const kept = Object.entries(before?.arch === arch ? before.options : {});
+  const rules = Object.fromEntries(kept.filter(([name]) => !own.includes(name)));
   const variant = { ...rules, ...variantOf(arch, flags) };
   checkSize(arch, flags.size, variant);
   const { classes } = training;
@@ -275,8 +282,9 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
   try {
     openFlagged(flags);
     const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
-    const before = flags.resume ? await newestOf(flags.out as string) : weights;
-    const defaultSize = architecture(flags.arch ?? weights?.arch ?? 'xception').size;
+    // A run that was stopped before its first checkpoint begins again with the weights that it began with.
+    const before = (flags.resume ? await newestOf(flags.out as string) : undefined) ?? weights;
+    const defaultSize = architecture(flags.arch ?? before?.arch ?? 'xception').size;
     const sets = await openTrainingData({
       data,
       arrays: flags.arrays,

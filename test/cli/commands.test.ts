@@ -225,6 +225,41 @@ describe('depthwise commands', function () {
       });
     }
 
+    it('computes as the weights of --init do, unless a flag says otherwise, also where a run begins again', async () => {
+      const weights = at('epsilon.safetensors');
+      const converted = await runCommand('convert', run, weights, '--arch-option', 'epsilon=0.00001');
+      expect(converted.code, converted.stderr).to.equal(0);
+      const optionsAfter = async (out: string, ...rest: string[]) => {
+        const { code, stderr } = await runCommand(...bare(out, '--steps', '1', ...rest));
+        expect(code, stderr).to.equal(0);
+        return (await readWeights(out)).options;
+      };
+      expect(await optionsAfter(at('epsilon-kept'), '--init', weights)).to.include({ epsilon: 1e-5 });
+      // A value that is the network's own default counts too.
+      const asked = await optionsAfter(
+        at('epsilon-asked'),
+        '--init',
+        weights,
+        '--arch-option',
+        'epsilon=0.001',
+      );
+      expect(asked).not.to.have.property('epsilon');
+      // A run that was stopped before its first checkpoint.
+      await mkdir(at('epsilon-again'));
+      await copyFile(at('epsilon-kept', 'config.json'), at('epsilon-again', 'config.json'));
+      const { code, stderr } = await runCommand('train', '--resume', '--out', at('epsilon-again'));
+      expect(code, stderr).to.equal(0);
+      expect((await readWeights(at('epsilon-again'))).options).to.include({ epsilon: 1e-5 });
+    });
+
+    it('refuses to write labels that are not as many as the classes', async () => {
+      await writeFile(at('few.txt'), 'one\n');
+      const to = at('labelled.safetensors');
+      const { code, stderr } = await runCommand('convert', run, to, '--labels', at('few.txt'));
+      expect(stderr).to.match(/1 names; the weights have \d+ classes/);
+      expect(code).to.equal(1);
+    });
+
     for (const mode of modes) {
       it(`feeds arrays in order, as they are, ${mode}`, async () => {
         const n = 4;
