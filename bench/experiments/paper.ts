@@ -67,7 +67,7 @@ export const paper: Readonly<Record<ExperimentName, PaperAccount>> = {
   },
   table3: {
     title: 'Table 3: size and speed',
-    section: 'section 4.5.3 and table 3',
+    section: 'section 4.5.2 and table 3',
     says: [
       'Training on ImageNet with synchronous gradient descent on 60 NVIDIA K80 GPUs.',
       'The paper expects the difference in speed to go with better depthwise convolutions.',
@@ -97,7 +97,7 @@ export const paper: Readonly<Record<ExperimentName, PaperAccount>> = {
 /** How the paper trained on ImageNet, for the list of what is different here: words and value. */
 export const paperConditions: readonly (readonly [words: string, value: string])[] = [
   ['images', 'ImageNet, 1,000 classes'],
-  ['validation', 'ImageNet, 50,000 images (section 4.1)'],
+  ['validation', 'ImageNet, 50,000 images'],
   ['image size', '299 pixels'],
   ['hardware', '60 NVIDIA K80 GPUs, synchronous (section 4.4)'],
   ['optimizer', 'SGD, momentum 0.9 (section 4.2)'],

@@ -77,7 +77,7 @@ async function answers(run: RecordedRun, title: Html, options: ReportOptions): P
       ...(precision === undefined ? {} : { precision }),
       ...(signal === undefined ? {} : { signal }),
     });
-    const averaged = (run.epochs.at(-1)?.validation_average ?? undefined) !== undefined;
+    const averaged = weights.file?.endsWith('average.safetensors') === true;
     const of = averaged ? 'by the Polyak average of the newest checkpoint' : 'by the newest checkpoint';
     return inspectionSection(title, found, of);
   } catch (error) {

@@ -86,6 +86,9 @@ describe('onnx', function () {
         });
         expect(graph.output).to.have.length(1);
         expect(graph.output[0]).to.deep.include({ name: 'probabilities', type: tensorType('batch', 10) });
+        // A normalization that is not folded multiplies; so does what `transformInput` does first.
+        const multiplications = graph.node.filter(({ opType }) => opType === 'Mul');
+        expect(multiplications).to.have.length('transformInput' in variant ? 1 : 0);
         const operations = new Set(graph.node.map(({ opType }) => opType));
         expect([...operations]).not.to.include('BatchNormalization');
         // What is left beside filters and biases are the matrices at the end, and what `transformInput` does first.
