@@ -57,6 +57,12 @@ const program = new Command('bench:gpu')
 const flags = program.opts<Flags>();
 const phase = program.args[0] as (typeof phases)[number];
 
+// Choosing plans takes minutes in each process at first: a phase keeps most of its time for measuring, and what was chosen
+// is kept for the next (DEPTHWISE_PLAN_CACHE). The phase `ops` has a limit of its own.
+if (phase !== 'ops') {
+  process.env.DEPTHWISE_PLAN_SECONDS ??= String(flags.minutes * (phase === 'goals' ? 10 : 20));
+}
+
 await runMain('bench:gpu', async () => {
   const report = new Report(resolve(flags.out), phase, circumstances('bench:gpu'), flags.minutes);
   const callOff = report.watch();

@@ -106,26 +106,6 @@ export async function runGoals(options: GoalOptions, report: Report): Promise<vo
   const [batch = 256] = options.batch ?? [];
   const precision = 'bf16';
   const verdicts: Verdict[] = [];
-  for (const goal of speedGoals) {
-    const { arch, mode } = goal;
-    const setting: Setting = {
-      arch,
-      mode,
-      batch,
-      size,
-      threads: threadsFor(device),
-      warmup,
-      device,
-      precision,
-    };
-    await report.part(`${arch}, ${mode}`, options.peers.length === 0 ? 10 : expectedSeconds, async () => {
-      const outcome = await compare(setting, options, report);
-      const own = judge(goal, outcome.comparison, outcome.without);
-      verdicts.push(...own);
-      const { summary, ...rest } = comparisonFindings(outcome);
-      return { ...rest, summary: `${said(own)}; ${summary}` };
-    });
-  }
   await report.part('depthwise convolutions of a training step', 30, async () => {
     const backend = openDevice(device);
     try {
@@ -154,5 +134,26 @@ export async function runGoals(options: GoalOptions, report: Report): Promise<vo
       closeDevices();
     }
   });
-  await report.part('goals', 0, async () => overview(verdicts));
+  for (const goal of speedGoals) {
+    const { arch, mode } = goal;
+    const setting: Setting = {
+      arch,
+      mode,
+      batch,
+      size,
+      threads: threadsFor(device),
+      warmup,
+      device,
+      precision,
+    };
+    await report.part(`${arch}, ${mode}`, options.peers.length === 0 ? 10 : expectedSeconds, async () => {
+      const outcome = await compare(setting, options, report);
+      const own = judge(goal, outcome.comparison, outcome.without);
+      verdicts.push(...own);
+      const { summary, ...rest } = comparisonFindings(outcome);
+      return { ...rest, summary: `${said(own)}; ${summary}` };
+    });
+    // What the clock cuts off later leaves what is known by now.
+    await report.part('goals so far', 0, async () => overview(verdicts));
+  }
 }

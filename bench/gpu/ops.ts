@@ -18,6 +18,9 @@ export interface OpsOptions {
   readonly ops?: readonly string[];
 }
 
+/** Seconds in which a first process opens the device; a disk that is cold reads gigabytes of libraries meanwhile. */
+const startSeconds = 180;
+
 const ofFile = (file: string): TestJob => ({ name: file.replace(/^test\/|\.test$/g, ''), file });
 
 /** The test files of a folder, except some. */
@@ -93,7 +96,7 @@ function findings(results: readonly TestResult[]): Findings {
 export async function examine(device: string, report: Report): Promise<Findings> {
   // The simulation is for tests only, and no command knows it.
   const asked = device.startsWith('cudasim') ? 'cpu' : device;
-  const found = await runCommand(['doctor', '--device', asked], 60);
+  const found = await runCommand(['doctor', '--device', asked], startSeconds);
   report.log(found.stdout.trim());
   if (found.code !== 0) {
     // `cuda: not used: no NVIDIA driver: …`, and what would mend it.
@@ -115,7 +118,7 @@ async function seen(device: string): Promise<Findings> {
   const script = `const { devices } = await import(${JSON.stringify(module)});
     console.log(JSON.stringify(devices.map(({ name }) => name)));`;
   const words = [...loader, '--input-type=module', '--eval', script];
-  const found = await runNode(words, 60, deviceVariables(device));
+  const found = await runNode(words, startSeconds, deviceVariables(device));
   if (found.code !== 0) throw new HopelessError(`the tests cannot open ${device}: ${lastWords(found)}`);
   const names = JSON.parse(found.stdout) as readonly string[];
   const kind = device.split(':')[0];

@@ -2,9 +2,11 @@
 #include "planned.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 #include <sstream>
 
+#include "check.h"
 #include "timing.h"
 
 namespace dw::cuda {
@@ -55,6 +57,11 @@ class Trial {
     } catch (const PlanError&) {
       device.expectAlive();
       return kNoTime;  // a plan that does not run is no choice
+    } catch (const CudaError& error) {
+      // A way of ours that cannot be launched loses to the others, but not in silence.
+      device.expectAlive();
+      std::fprintf(stderr, "depthwise: a way of an op does not run: %s: %s\n", error.call(), error.what());
+      return kNoTime;
     }
   }
 
@@ -153,6 +160,10 @@ KernelPointer fastestOf(dw_device& device, const Node& node, const std::vector<W
     } catch (const PlanError& error) {
       device.expectAlive();
       failure = error;
+      return nullptr;
+    } catch (const Error& error) {
+      if (error.status() != DW_UNSUPPORTED) throw;
+      failure = PlanError(PlanError::Kind::unsupported, error.what());
       return nullptr;
     }
   };

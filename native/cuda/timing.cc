@@ -18,12 +18,15 @@ constexpr double kMostRepeats = 32;
 // Whether a time says that the rest of the runs would not help: by one launch, of which some microseconds may
 // be the host's, and by two whole runs.
 bool hopelessAtOnce(double time, double best) { return time > 2 * best + 0.05; }
+// Loading code takes milliseconds, not as many as this.
+bool hopelessEvenCold(double time, double best) { return time > 4 * best + 100; }
 bool hopeless(double time, double best) { return time > 1.2 * best; }
 
 }  // namespace
 
 double timeOf(Stopwatch& stopwatch, const std::function<void()>& launch, double best) {
-  stopwatch.measure(1, launch);  // cold
+  const double cold = stopwatch.measure(1, launch);
+  if (hopelessEvenCold(cold, best)) return cold;
   const double once = stopwatch.measure(1, launch);
   if (hopelessAtOnce(once, best)) return once;
   const double wanted = kRunMilliseconds / std::max(once, 1e-6);

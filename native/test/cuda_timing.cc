@@ -68,6 +68,7 @@ void checkRuns() {
   expect(timed(5, 2).launches == 2, "what is twice as slow is seen by one launch");
   expect(near(timed(2.6, 2).time, 2.6) && timed(2.6, 2).launches == 4,
          "what is a quarter slower by two runs");
+  expect(timed(50, 2).launches == 1, "what is many times as slow is seen by the cold launch");
   expect(timed(2.2, 2).launches == 7, "what is a little slower is timed in full");
   expect(timed(0.04, 0.01).launches > 4, "the host's own time for a launch ends nothing");
 }

@@ -2,6 +2,7 @@
 #include "cudnnPlans.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 
 namespace dw::cuda {
@@ -120,8 +121,9 @@ std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
       selection.executable =
           std::make_shared<Executable>(target, std::move(plan), Binding(*graph(target->cudnn())));
       selection.description = stored->description;
-    } catch (const PlanError&) {
+    } catch (const PlanError& error) {
       // Saved by a driver or a build of cuDNN that this one does not follow: chosen anew, and stored over it.
+      std::fprintf(stderr, "depthwise: a kept plan is of no use and chosen anew: %s\n", error.what());
     }
   }
   if (selection.executable == nullptr) selection = chooseAndKeep(graph, requirementsOf(problem), full);
