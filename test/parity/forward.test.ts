@@ -42,7 +42,8 @@ const networks = [
     name: 'torchvision',
     peer: 'torchvision',
     sizes: [150, 96, 75],
-    probabilityBar: 5e-5,
+    // PyTorch in float32 is up to 3.5e-5 from itself in float64.
+    probabilityBar: 3e-4,
     logitBar: 1e-4,
     mistakes: ['uncounted_padding', 'epsilon_1e-5', 'transform_input'],
   },
