@@ -22,6 +22,8 @@ export interface Measured {
   readonly name: string;
   /** Versions, as its process says them. */
   readonly description: string;
+  /** Trainable parameters of its network, where its process tells. */
+  readonly parameters?: number;
   /** Of each round. */
   readonly rounds: readonly number[];
   readonly imagesPerSecond: Spread;
@@ -105,6 +107,7 @@ export async function alternate(
     const measured = runners.map(({ name, child, rounds, taken, watched }) => ({
       name,
       description: child.description,
+      ...(child.parameters === undefined ? {} : { parameters: child.parameters }),
       rounds,
       imagesPerSecond: spread(rounds),
       ratio: median(rounds.map((speed, i) => (first[i] as number) / speed)),

@@ -24,6 +24,8 @@ const quoted = 2000;
 export class Child {
   /** Versions, as the process says them. */
   readonly description: string;
+  /** Trainable parameters of its network, where the process tells. */
+  readonly parameters: number | undefined;
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #replies: AsyncIterator<Reply>;
   #heldBytes: number | undefined;
@@ -33,8 +35,10 @@ export class Child {
     description: string,
     process: ChildProcessByStdio<Writable, Readable, Readable>,
     replies: AsyncIterator<Reply>,
+    parameters?: number,
   ) {
     this.description = description;
+    this.parameters = parameters;
     this.#process = process;
     this.#replies = replies;
   }
@@ -134,7 +138,9 @@ export async function startChild({ file, args, env }: Command): Promise<Child> {
   const replies = readReplies();
   try {
     const { value } = await replies.next();
-    if (value !== undefined && 'ready' in value) return new Child(value.ready, process_, replies);
+    if (value !== undefined && 'ready' in value) {
+      return new Child(value.ready, process_, replies, value.parameters);
+    }
     kill();
     if (value !== undefined && 'missing' in value) throw new MissingError(value.missing);
     throw new Error(`expected to hear that the process is ready, got ${JSON.stringify(value)}`);

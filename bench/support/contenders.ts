@@ -58,12 +58,12 @@ const pythonPeer = (name: string, modes: readonly Mode[], script: string, ...fla
 });
 
 /** What the scripts of some peers know. */
-const plain = { archs: ['xception'], devices: ['cpu'], precisions: ['fp32'] } as const;
+const plain = { devices: ['cpu'], precisions: ['fp32'] } as const;
 
 /** Everyone else. The interpreter of DEPTHWISE_PYTHON runs them (default: python3). */
 export const peers: readonly Contender[] = [
   pythonPeer('torch-eager', ['train', 'infer'], 'bench_torch.py'),
   pythonPeer('torch-compiled', ['train', 'infer'], 'bench_torch.py', '--compile'),
   { ...pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'), ...plain },
-  { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), ...plain },
+  { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), ...plain, archs: ['xception'] },
 ];

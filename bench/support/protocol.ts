@@ -47,8 +47,8 @@ export interface Request {
 
 /** What a child answers: once when it is ready, then once per request. */
 export type Reply =
-  /** Versions, for people. */
-  | { readonly ready: string }
+  /** Versions, for people; and trainable parameters, where a peer tells how many its network has. */
+  | { readonly ready: string; readonly parameters?: number }
   /**
    * Of each step; and where the memory that matters is a GPU's: the most bytes that the process ever held of it, and the
    * most that tensors took of those.
@@ -73,14 +73,16 @@ export function parseReply(line: string): Reply | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  if ('ready' in value && typeof value.ready === 'string') return { ready: value.ready };
+  const count = (name: string) => {
+    const found: unknown = Reflect.get(value, name);
+    return typeof found === 'number' ? { [name]: found } : {};
+  };
+  if ('ready' in value && typeof value.ready === 'string') {
+    return { ready: value.ready, ...count('parameters') };
+  }
   if ('missing' in value && typeof value.missing === 'string') return { missing: value.missing };
   if (!('milliseconds' in value) || !Array.isArray(value.milliseconds)) return undefined;
   const milliseconds: unknown[] = value.milliseconds;
   if (!milliseconds.every((time) => typeof time === 'number')) return undefined;
-  const bytes = (name: 'heldBytes' | 'usedBytes') => {
-    const count: unknown = Reflect.get(value, name);
-    return typeof count === 'number' ? { [name]: count } : {};
-  };
-  return { milliseconds, ...bytes('heldBytes'), ...bytes('usedBytes') };
+  return { milliseconds, ...count('heldBytes'), ...count('usedBytes') };
 }

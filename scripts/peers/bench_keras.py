@@ -1,9 +1,11 @@
-# Benchmark peer: Keras Applications' Xception on TensorFlow, one graph per step.
+# Benchmark peer: Keras Applications' Xception or InceptionV3 on TensorFlow, one graph per step.
 """python scripts/peers/bench_keras.py --mode train|infer --batch N --size S --threads T --warmup W
+     [--arch xception|inception_v3]
 
 The step is a tf.function, as `train_on_batch` makes one, which has no L2 of the gradient: without it that one takes
 the same time within a few percent (358 against 380 ms at 96 pixels, batch 4)."""
 
+import math
 import os
 
 from bench_protocol import serve
@@ -23,12 +25,18 @@ def prepare(options):
     tf.config.set_visible_devices([], 'GPU')
     keras.utils.set_random_seed(0)
     shape = (options.size, options.size, 3)
-    base = keras.applications.Xception(weights=None, include_top=False, pooling='avg', input_shape=shape)
+    application = {
+        'xception': keras.applications.Xception,
+        'inception_v3': keras.applications.InceptionV3,
+    }[options.arch]
+    base = application(weights=None, include_top=False, pooling='avg', input_shape=shape)
     features = keras.layers.Dropout(0.5)(base.output)
     model = keras.Model(base.input, keras.layers.Dense(1000)(features))
     images = tf.random.normal((options.batch, *shape))
     versions = f'Keras {keras.__version__}, TensorFlow {tf.__version__}, {options.threads} threads'
-    return versions, (training if options.mode == 'train' else inference)(keras, tf, model, images)
+    step = (training if options.mode == 'train' else inference)(keras, tf, model, images)
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_variables)
+    return versions, step, None, parameters
 
 
 def training(keras, tf, model, images):

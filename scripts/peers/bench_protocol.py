@@ -1,7 +1,8 @@
 # The Python side of the benchmarks' protocol: flags, a loop that runs steps when told, a JSON object a line.
 """Twin of bench/support/protocol.ts. A peer's script says `serve(prepare)`, where `prepare(options)` imports
-what it needs, builds the model and returns (versions, step) or (versions, step, memory); `step()` runs one step and
-waits for its result, `memory()` gives what a reply says of a GPU's memory, by name."""
+what it needs, builds the model and returns (versions, step), and more where it can: what to ask for memory, or None, and
+how many trainable parameters the network has. `step()` runs one step and waits for its result, `memory()` gives what a
+reply says of a GPU's memory, by name."""
 
 import argparse
 import ctypes
@@ -55,7 +56,8 @@ def serve(prepare, **more):
     except MissingError as error:
         say(missing=str(error))
         return
-    memory = rest[0] if rest and rest[0] is not None else dict
+    memory = (rest[0] if rest else None) or dict
+    told = {'parameters': rest[1]} if len(rest) > 1 else {}
 
     def run(steps):
         times = []
@@ -68,7 +70,7 @@ def serve(prepare, **more):
 
     run(options.warmup)
     memory()  # what the first steps took, which try algorithms, is not the network's
-    say(ready=versions)
+    say(ready=versions, **told)
     for line in sys.stdin:
         times = run(json.loads(line)['run'])
         say(milliseconds=times, **memory())

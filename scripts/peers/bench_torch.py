@@ -67,7 +67,8 @@ def prepare(options):
     kind = 'compiled' if options.compile else 'eager'
     versions = f'PyTorch {torch.__version__} {kind}, timm {timm_version}, {options.precision}, {facts}'
     step = (training if options.mode == 'train' else inference)(torch, model, images, dtype, options)
-    return versions, step, memory_of(torch, device)
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return versions, step, memory_of(torch, device), parameters
 
 
 def memory_of(torch, device):

@@ -11,7 +11,7 @@ if (name === 'absent') {
   process.exit();
 }
 console.log('a library prints a banner');
-say({ ready: `${name} 1.0, ${flags.join(' ')}` });
+say({ ready: `${name} 1.0, ${flags.join(' ')}`, ...(name === 'slow' ? { parameters: 1234 } : {}) });
 let turns = 0;
 for await (const line of createInterface(process.stdin)) {
   const { run } = JSON.parse(line);

@@ -69,6 +69,7 @@ describe('bench: peers', () => {
     expect(leftOut).to.deep.equal([]);
     expect(measured.map(({ imagesPerSecond }) => imagesPerSecond.median)).to.deep.equal([80, 20, 50]);
     expect(measured.map(({ ratio }) => ratio)).to.deep.equal([1, 4, 1.6]);
+    expect(measured.map(({ parameters }) => parameters)).to.deep.equal([undefined, 1234, undefined]);
     for (const { rounds, peakBytes, idleShare, description } of measured) {
       expect(rounds).to.have.length(3);
       expect(peakBytes).to.be.within(10e6, 1e9);
@@ -153,7 +154,12 @@ describe('bench: peers', () => {
     ) => peers.filter((peer) => takes(peer, { device, precision, mode, arch })).map(({ name }) => name);
     expect(named('cpu', 'fp32', 'train')).to.deep.equal(['torch-eager', 'torch-compiled', 'keras']);
     expect(named('cpu', 'fp32', 'infer')).to.include('onnxruntime');
-    expect(named('cpu', 'fp32', 'train', 'inception_v3')).to.deep.equal(['torch-eager', 'torch-compiled']);
+    expect(named('cpu', 'fp32', 'train', 'inception_v3')).to.deep.equal([
+      'torch-eager',
+      'torch-compiled',
+      'keras',
+    ]);
+    expect(named('cpu', 'fp32', 'infer', 'inception_v3')).not.to.include('onnxruntime');
     expect(named('cuda:0', 'bf16', 'infer')).to.deep.equal(['torch-eager', 'torch-compiled']);
   });
 
@@ -172,6 +178,10 @@ describe('bench: peers', () => {
     expect(parseReply('{"milliseconds":[1],"heldBytes":8,"usedBytes":"4","more":1}')).to.deep.equal({
       milliseconds: [1],
       heldBytes: 8,
+    });
+    expect(parseReply('{"ready":"it 1.0","parameters":12}')).to.deep.equal({
+      ready: 'it 1.0',
+      parameters: 12,
     });
     for (const line of [
       'banner',
