@@ -30,6 +30,49 @@ const separable = [...xceptionShapes(1000)]
 
 const figure5 = 22_855_952;
 
+/** Whole numbers from -4 to 4. */
+const wholeNumbers = (name: string, shape: readonly number[]) =>
+  generate(name, shape, 1, { limit: 4.5 }).map((value) => Math.max(-4, Math.min(4, Math.round(value))));
+
+/**
+ * A 3 x 3 convolution in groups, zeros around the image, then a pointwise one: by their definition.
+ * @param x [n, height, width, channels] @param filters [channels, 3, 3, channels / groups]
+ * @param mix [outputs, 1, 1, channels] @returns [n, height, width, outputs]
+ */
+function separableByHand(
+  x: Float32Array,
+  filters: Float32Array,
+  mix: Float32Array,
+  [n, height, width, channels]: readonly [number, number, number, number],
+  groups: number,
+): number[] {
+  const inner = channels / groups;
+  const pixel = (image: number, y: number, column: number, c: number): number =>
+    y < 0 || column < 0 || y >= height || column >= width
+      ? 0
+      : (x[((image * height + y) * width + column) * channels + c] as number);
+  const found: number[] = [];
+  for (let place = 0; place < n * height * width; place += 1) {
+    const image = Math.floor(place / (height * width));
+    const y = Math.floor(place / width) % height;
+    const spatial = Array.from({ length: channels }, (_, o) => {
+      let sum = 0;
+      for (let tap = 0; tap < 9; tap += 1) {
+        for (let d = 0; d < inner; d += 1) {
+          const c = Math.floor(o / inner) * inner + d;
+          const filter = filters[(o * 9 + tap) * inner + d] as number;
+          sum += filter * pixel(image, y + Math.floor(tap / 3) - 1, (place % width) + (tap % 3) - 1, c);
+        }
+      }
+      return sum;
+    });
+    for (let o = 0; o < mix.length / channels; o += 1) {
+      found.push(spatial.reduce((sum, value, c) => sum + value * (mix[o * channels + c] as number), 0));
+    }
+  }
+  return found;
+}
+
 describe('variants of xception', () => {
   it('without residual connections: no strided shortcuts and their normalization', () => {
     const shortcuts = [
@@ -95,8 +138,8 @@ for (const backend of [reference, ...networkDevices]) {
   describe(`segments on ${backend.name}`, () => {
     const channels = 6;
     const x = generate('x', [2, 5, 5, channels], 1);
-    const valuesOf = async (forward: (x: Tensor) => Tensor) => {
-      using y = scope(() => forward(tensor(x, [2, 5, 5, channels], { backend })));
+    const valuesOf = async (forward: (x: Tensor) => Tensor, images = x) => {
+      using y = scope(() => forward(tensor(images, [2, 5, 5, channels], { backend })));
       return (await y.data()) as Float32Array;
     };
     const values = (module: Module) => valuesOf((x) => module.forward(x, new ForwardContext()));
@@ -108,26 +151,11 @@ for (const backend of [reference, ...networkDevices]) {
       module.pointwise.weight.give(generate('pointwise', module.pointwise.weight.shape, 1));
       return module.to(backend);
     };
-    /** A regular convolution with the same filters, and zeros for the channels of other groups. */
-    const regularOf = (groups: number) => {
-      const inner = channels / groups;
-      const filters = generate('spatial', [channels, 3, 3, inner], 1);
-      const wide = new Float32Array(channels * 9 * channels);
-      for (let o = 0; o < channels; o += 1) {
-        for (let tap = 0; tap < 9; tap += 1) {
-          for (let d = 0; d < inner; d += 1) {
-            const c = Math.floor(o / inner) * inner + d;
-            wide[(o * 9 + tap) * channels + c] = filters[(o * 9 + tap) * inner + d] as number;
-          }
-        }
-      }
-      return wide;
-    };
 
     it('one segment is a regular convolution, exactly', async () => {
       using separable = separableOf(1);
       const convolution = new Conv2d(channels, channels, { kernel: 3, padding: 'same' });
-      convolution.weight.give(regularOf(1));
+      convolution.weight.give(generate('spatial', [channels, 3, 3, channels], 1));
       using regular: Module = convolution.to(backend);
       const both = await valuesOf((x) =>
         ops.conv2d(regular.forward(x, new ForwardContext()), separable.pointwise.weight),
@@ -143,15 +171,21 @@ for (const backend of [reference, ...networkDevices]) {
       expect(await values(separable)).to.deep.equal(await values(plain.to(backend)));
     });
 
-    for (const groups of [2, 3, channels]) {
-      it(`${groups} segments are a regular convolution with zeros`, async () => {
-        using separable = separableOf(groups);
-        using regular = separableOf(1);
-        regular.depthwise.weight.set(regularOf(groups));
-        const [ours, theirs] = [await values(separable), await values(regular)];
-        ours.forEach((value, i) => {
-          expect(value).to.be.closeTo(theirs[i] as number, 1e-5);
-        });
+    for (const groups of [1, 2, 3, channels]) {
+      it(`${groups} segments see ${channels / groups} channels each, exactly`, async () => {
+        // Whole numbers, whose sums are exact in whatever order they are made.
+        const [images, filters, mix] = [
+          wholeNumbers('x', [2, 5, 5, channels]),
+          wholeNumbers('spatial', [channels, 3, 3, channels / groups]),
+          wholeNumbers('pointwise', [4, 1, 1, channels]),
+        ];
+        using module = new SeparableConv2d(channels, 4, { kernel: 3, padding: 'same', groups });
+        module.depthwise.weight.give(filters);
+        module.pointwise.weight.give(mix);
+        module.to(backend);
+        const found = await valuesOf((x) => module.forward(x, new ForwardContext()), images);
+        const expected = separableByHand(images, filters, mix, [2, 5, 5, channels], groups);
+        expect(Array.from(found, (value) => value + 0)).to.deep.equal(expected); // + 0: there is no -0 by hand
       });
     }
   });
