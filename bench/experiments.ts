@@ -1,7 +1,6 @@
 // `npm run experiments -- figure6|figure9|figure10|table3|segments`: repeats experiments of the paper on a folder of images,
 // with one recipe and the same seeds for all variants, and writes one page with the paper's results beside those found.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { Interrupted } from '../lib/cli/failure.ts';
@@ -17,23 +16,25 @@ import {
   presets,
   type Recipe,
 } from '../lib/index.ts';
-import { isTraining, type TrainingName, trainings } from './experiments/definitions.ts';
+import { isTraining, type TrainingName, trainings, type Variant } from './experiments/definitions.ts';
 import { contrastSentence, contrasts, findingsOf, type VariantFindings } from './experiments/findings.ts';
 import { trainingPage } from './experiments/pages.ts';
 import { type ExperimentName, experimentNames, paper } from './experiments/paper.ts';
 import {
   keepSettings,
   type Outcome,
-  recipeFor,
+  runsFolder,
   type TrainingSettings,
   trainVariant,
 } from './experiments/runs.ts';
 import { measureNetworks, measureSegments, type SpeedSettings } from './experiments/speed.ts';
 import { segmentsPage, table3Page } from './experiments/speedPages.ts';
+import { segmentCells, segmentColumns, table3Cells, table3Columns } from './experiments/speedTables.ts';
+import { segmentsSections, table3Sections, trainingSections } from './experiments/summary.ts';
 import { peers } from './support/contenders.ts';
-import { circumstances } from './support/machine.ts';
+import { type Circumstances, circumstances } from './support/machine.ts';
 import { runMain } from './support/main.ts';
-import { resultsFolder, writeJson } from './support/results.ts';
+import { resultsFolder, writeResults, writeWhole } from './support/results.ts';
 
 interface Flags {
   readonly data: string;
@@ -50,6 +51,7 @@ interface Flags {
   readonly precision: Precision;
   readonly threads?: number;
   readonly workers?: number;
+  readonly rounds: number;
   readonly steps: number;
   readonly warmup: number;
   readonly segments: (number | 'channels')[];
@@ -68,10 +70,10 @@ const fraction = (text: string): number => {
 const names = peers.map(({ name }) => name);
 const command = new Command('experiments')
   .description("the paper's experiments: figures 6, 9 and 10 by training, table 3 and segments by measuring")
-  .addArgument(new Argument('<experiments...>', 'one or more, in this order').choices(experimentNames))
+  .addArgument(new Argument('<experiments...>', 'one or more').choices(experimentNames))
   .option('--data <dir>', 'folder with train/ and validation/', 'examples/data/clothing')
-  .option('--out <dir>', 'folder of the runs and of the page', 'runs/experiments')
-  .option('--results <dir>', 'folder of the figures as JSON', resultsFolder)
+  .option('--out <dir>', 'folder of the runs and of the pages', 'runs/experiments')
+  .option('--results <dir>', 'folder of the figures, as JSON and Markdown', resultsFolder)
   .addOption(
     new Option('--preset <name>', 'the recipe of all variants').choices(presetNames).default('small'),
   )
@@ -85,8 +87,9 @@ const command = new Command('experiments')
   .addOption(new Option('--precision <type>').choices(precisions).default('auto'))
   .option('--threads <n>', 'threads that compute', integer(1))
   .option('--workers <n>', 'images decoded at the same time', integer(1))
-  .option('--steps <n>', 'table3, segments: steps that are counted', integer(1), 5)
-  .option('--warmup <n>', 'table3, segments: steps before them', integer(0), 2)
+  .option('--rounds <n>', 'table3, segments: turns of each', integer(1), 5)
+  .option('--steps <n>', 'table3, segments: steps that are counted in a turn', integer(1), 2)
+  .option('--warmup <n>', 'table3, segments: steps before the first turn', integer(0), 2)
   .option('--segments <list>', 'segments: how many, separated by commas', segmentNumbers, [
     ...[1, 2, 4, 8, 16, 32, 64],
     'channels',
@@ -95,38 +98,26 @@ const command = new Command('experiments')
   .parse();
 const flags = command.opts<Flags>();
 
-/** Writes the page and the figures. @returns their paths */
-function write(name: ExperimentName, page: string, found: object): string[] {
-  const folder = resolve(flags.out, name);
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'report.html');
-  writeFileSync(file, page);
+/** Writes the page, and the figures as JSON and Markdown. @returns their paths */
+function write(
+  name: ExperimentName,
+  at: Circumstances,
+  page: string,
+  found: object,
+  sections: readonly string[],
+): string[] {
+  const file = resolve(flags.out, name, 'report.html');
+  writeWhole(file, page);
   return [
     relative('.', file),
-    writeJson(join(resolve(flags.results), `experiment-${name}.json`), circumstances('experiments'), found),
-  ];
-}
-
-/** The recipe in words, for the list of what is different from the paper. */
-function recipeWords(settings: TrainingSettings): (readonly [string, string])[] {
-  const recipe = recipeFor(settings.preset, 'xception', settings);
-  const other = recipeFor(settings.preset, 'inception_v3', settings);
-  const { optimizer, momentum, lr, schedule, warmup = 0, weightDecay = 0, dropout, polyak } = recipe;
-  const rest = `augmentation ${recipe.augment ?? 'inception'}, label smoothing ${recipe.labelSmoothing ?? 0}`;
-  return [
-    [
-      'optimizer',
-      `${optimizer}${momentum === undefined ? '' : `, momentum ${momentum}`} (preset ${settings.preset})`,
-    ],
-    ['learning rate', `${lr}, ${schedule}${warmup > 0 ? `, rising over ${warmup} steps` : ''}`],
-    [
-      'weight decay',
-      other.weightDecay === recipe.weightDecay
-        ? String(weightDecay)
-        : `${weightDecay} for Xception, ${other.weightDecay} for Inception V3`,
-    ],
-    ['dropout', `${dropout ?? 0.5}; ${rest}`],
-    ['evaluation', polyak === 0 ? 'the weights themselves' : `Polyak average, decay ${polyak ?? 0.9999}`],
+    ...writeResults(
+      resolve(flags.results),
+      `experiment-${name}`,
+      paper[name].title,
+      at,
+      { experiment: name, ...found },
+      sections,
+    ),
   ];
 }
 
@@ -143,39 +134,67 @@ function trainingSettings(): TrainingSettings {
   };
 }
 
-/** All variants with all seeds; seed by seed, so that a part of it compares already. */
-async function runTraining(experiment: TrainingName, signal: AbortSignal): Promise<void> {
-  const variants = trainings[experiment];
+/** An experiment that trains, and what it has so far. */
+interface Training {
+  readonly name: TrainingName;
+  readonly variants: readonly Variant[];
+  readonly outcomes: Outcome[];
+  findings: VariantFindings[];
+  files: string[];
+}
+
+/** Page and figures of what an experiment has so far. */
+function publish(training: Training, settings: TrainingSettings): void {
+  const { name, variants, outcomes } = training;
+  const findings = findingsOf(variants, outcomes);
+  const planned = variants.length * flags.seeds;
+  const at = circumstances('experiments');
+  const summary = findings.map(({ variant, outcomes: _, ...figures }) => ({ ...variant, ...figures }));
+  training.findings = findings;
+  training.files = write(
+    name,
+    at,
+    trainingPage(paper[name], at, settings, findings, planned),
+    { settings, planned, summary, contrasts: contrasts(findings), outcomes },
+    trainingSections(name, settings, findings, planned),
+  );
+}
+
+/** All variants of all experiments with the first seed, then with the next: a part of it compares already. */
+async function runTrainings(names: readonly TrainingName[], signal: AbortSignal): Promise<void> {
+  const experiments = names.map(
+    (name): Training => ({ name, variants: trainings[name], outcomes: [], findings: [], files: [] }),
+  );
   const settings = trainingSettings();
-  for (const { arch, options } of variants) checkSize(arch, flags.size, options);
-  const folder = resolve(flags.out, experiment);
-  keepSettings(folder, settings);
+  for (const { arch, options } of experiments.flatMap(({ variants }) => variants)) {
+    checkSize(arch, flags.size, options);
+  }
+  const runs = runsFolder(resolve(flags.out));
+  keepSettings(runs, settings);
   const { device, precision, threads, workers, seeds } = flags;
-  const outcomes: Outcome[] = [];
-  let findings: VariantFindings[] = [];
-  let files: string[] = [];
   for (let seed = 0; seed < seeds; seed += 1) {
-    for (const variant of variants) {
-      const place = { device, precision, threads, workers };
-      outcomes.push(await trainVariant(folder, variant, seed, settings, place, { say, signal }));
-      findings = findingsOf(variants, outcomes);
-      const planned = variants.length * seeds;
-      const at = circumstances('experiments');
-      const words = recipeWords(settings);
-      const page = trainingPage(paper[experiment], at, settings, words, findings, planned);
-      files = write(experiment, page, { experiment, settings, outcomes });
+    for (const training of experiments) {
+      for (const variant of training.variants) {
+        const place = { device, precision, threads, workers };
+        training.outcomes.push(await trainVariant(runs, variant, seed, settings, place, { say, signal }));
+        publish(training, settings);
+      }
     }
   }
+  for (const training of experiments) printTraining(training);
+}
+
+function printTraining({ name, findings, files }: Training): void {
   const percent = (value: number) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : '-');
   print(
     table([
-      ['variant', 'seeds', 'top-1', 'deviation', 'best', 'loss'],
-      ...findings.map(({ variant, outcomes: own, top1, best, loss }) => [
+      [name, 'seeds', 'top-1', 'deviation', 'on the way', 'loss'],
+      ...findings.map(({ variant, outcomes, top1, onTheWay, loss }) => [
         variant.label,
-        own.length,
+        outcomes.length,
         percent(top1.mean),
         percent(top1.deviation),
-        percent(best.mean),
+        percent(onTheWay.mean),
         loss.mean.toFixed(3),
       ]),
     ]),
@@ -185,38 +204,30 @@ async function runTraining(experiment: TrainingName, signal: AbortSignal): Promi
 }
 
 async function runSpeed(experiment: 'table3' | 'segments', signal: AbortSignal): Promise<void> {
-  const { size, steps, warmup, device, precision, threads, batch = 8 } = flags;
+  const { size, rounds, steps, warmup, device, precision, threads, batch = 8 } = flags;
   for (const arch of experiment === 'table3' ? ['xception', 'inception_v3'] : ['xception']) {
     checkSize(architecture(arch).name, size);
   }
-  const settings: SpeedSettings = { size, batch, steps, warmup, device, precision, threads };
-  const folder = resolve(flags.out, experiment);
-  keepSettings(folder, { size, batch, device, precision });
+  const settings: SpeedSettings = { size, batch, rounds, steps, warmup, device, precision, threads };
+  const folder = join(resolve(flags.out), experiment);
+  keepSettings(folder, settings);
   const at = circumstances('experiments');
+  const titles = (columns: readonly { readonly title: string }[]) => columns.map(({ title }) => title);
+  let files: string[];
   if (experiment === 'table3') {
     const chosen = peers.filter((peer) => flags.peers.includes(peer.name));
     const found = await measureNetworks(folder, settings, chosen, { say, signal });
-    say(
-      `written: ${write(experiment, table3Page(at, settings, found), { experiment, settings, found }).join(', ')}`,
-    );
-    return;
+    const { rows } = table3Cells(settings, found);
+    print(table([titles(table3Columns), ...rows]));
+    const page = table3Page(at, settings, found);
+    files = write(experiment, at, page, { settings, found }, table3Sections(settings, found));
+  } else {
+    const found = await measureSegments(folder, flags.segments, settings, { say, signal });
+    print(table([titles(segmentColumns), ...found.map(segmentCells)]));
+    const page = segmentsPage(at, settings, found);
+    files = write(experiment, at, page, { settings, found }, segmentsSections(settings, found));
   }
-  const found = await measureSegments(folder, flags.segments, settings, { say, signal });
-  print(
-    table([
-      ['segments', 'parameters', 'multiply-adds', 'train images/s', 'infer images/s'],
-      ...found.map(({ segments, parameters, multiplyAdds, train, infer }) => [
-        String(segments),
-        parameters.toLocaleString('en-US'),
-        `${(multiplyAdds / 1e9).toFixed(2)} G`,
-        train.imagesPerSecond.toFixed(1),
-        infer.imagesPerSecond.toFixed(1),
-      ]),
-    ]),
-  );
-  say(
-    `written: ${write(experiment, segmentsPage(at, settings, found), { experiment, settings, found }).join(', ')}`,
-  );
+  say(`written: ${files.join(', ')}`);
 }
 
 const controller = new AbortController();
@@ -230,11 +241,11 @@ for (const stop of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 await runMain('experiments', async () => {
+  const chosen = [...new Set(command.args as ExperimentName[])];
+  const training = chosen.filter(isTraining);
   try {
-    for (const name of command.args as ExperimentName[]) {
-      if (isTraining(name)) await runTraining(name, controller.signal);
-      else await runSpeed(name, controller.signal);
-    }
+    if (training.length > 0) await runTrainings(training, controller.signal);
+    for (const name of chosen) if (!isTraining(name)) await runSpeed(name, controller.signal);
   } finally {
     closeDevices();
   }

@@ -1,7 +1,7 @@
 // What the runs of an experiment say together: per variant over the seeds, and the first variant against each other one.
 
-import { bestEpoch, countingScores } from '../../lib/report/runs.ts';
-import { sample } from '../support/statistics.ts';
+import { countingScores } from '../../lib/report/runs.ts';
+import { median, sample, welch } from '../support/statistics.ts';
 import type { Variant } from './definitions.ts';
 import type { Outcome } from './runs.ts';
 
@@ -10,6 +10,7 @@ export interface Figure {
   readonly mean: number;
   /** NaN for one seed. */
   readonly deviation: number;
+  /** In the order of the seeds. */
   readonly values: readonly number[];
 }
 
@@ -21,14 +22,14 @@ export interface VariantFindings {
   readonly top1: Figure;
   readonly top5: Figure;
   readonly loss: Figure;
-  /** The best of all epochs. */
-  readonly best: Figure;
-  /** Median of the epochs. */
-  readonly imagesPerSecond: Figure;
+  /** Mean of top-1 after each epoch: of two variants that end alike, the one that came there sooner has more. */
+  readonly onTheWay: Figure;
+  /** Loss of the last epoch's training steps. */
+  readonly trainingLoss: Figure;
 }
 
-const figureOf = (outcomes: readonly Outcome[], read: (outcome: Outcome) => number): Figure => {
-  const values = outcomes.map(read);
+const figureOf = (outcomes: readonly Outcome[], read: (outcome: Outcome) => number | undefined): Figure => {
+  const values = outcomes.map((outcome) => read(outcome) ?? Number.NaN);
   return { ...sample(values), values };
 };
 
@@ -43,14 +44,14 @@ export function findingsOf(variants: readonly Variant[], outcomes: readonly Outc
       {
         variant,
         outcomes: own,
-        top1: figureOf(own, (outcome) => last(outcome)?.top1 ?? Number.NaN),
-        top5: figureOf(own, (outcome) => last(outcome)?.top5 ?? Number.NaN),
-        loss: figureOf(own, (outcome) => last(outcome)?.loss ?? Number.NaN),
-        best: figureOf(own, (outcome) => countingScores(bestEpoch(outcome))?.top1 ?? Number.NaN),
-        imagesPerSecond: figureOf(own, ({ epochs }) => {
-          const speeds = epochs.map(({ images_per_second }) => images_per_second).sort((a, b) => a - b);
-          return speeds[Math.floor(speeds.length / 2)] ?? Number.NaN;
+        top1: figureOf(own, (outcome) => last(outcome)?.top1),
+        top5: figureOf(own, (outcome) => last(outcome)?.top5),
+        loss: figureOf(own, (outcome) => last(outcome)?.loss),
+        onTheWay: figureOf(own, ({ epochs }) => {
+          const values = epochs.map((epoch) => countingScores(epoch)?.top1 ?? Number.NaN);
+          return sample(values).mean;
         }),
+        trainingLoss: figureOf(own, ({ epochs }) => epochs.at(-1)?.train.loss),
       },
     ];
   });
@@ -62,41 +63,49 @@ export interface Contrast {
   readonly second: string;
   /** Mean top-1 of the first less that of the second. */
   readonly difference: number;
-  /** Standard error of the difference: sqrt(s₁²/n₁ + s₂²/n₂); NaN where a variant has one seed. */
-  readonly standardError: number;
+  /** Half the width of the 95 % confidence interval of the difference (Welch); NaN where a variant has one seed. */
+  readonly margin: number;
 }
 
 /** The first variant against each other one. */
 export function contrasts(findings: readonly VariantFindings[]): Contrast[] {
   const [first, ...others] = findings;
   if (first === undefined) return [];
-  const part = ({ top1: { deviation, values } }: VariantFindings) => deviation ** 2 / values.length;
   return others.map((other) => ({
     first: first.variant.label,
     second: other.variant.label,
-    difference: first.top1.mean - other.top1.mean,
-    standardError: Math.sqrt(part(first) + part(other)),
+    ...welch(first.top1.values, other.top1.values),
   }));
 }
 
-const points = (share: number): string => `${(100 * Math.abs(share)).toFixed(1)} points`;
+const inPoints = (share: number): string => (100 * share).toFixed(1);
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** A contrast as a sentence, beside what the paper found: that its first variant is the better one. */
-export function contrastSentence({ first, second, difference, standardError }: Contrast): string {
-  const better = difference > 0 ? first : second;
-  const worse = difference > 0 ? second : first;
-  const found = capital(
-    difference === 0
-      ? `${first} and ${second} end with the same top-1`
-      : `${better} ends ${points(difference)} of top-1 above ${worse}`,
-  );
-  if (difference === 0) return `${found}; in the paper ${first} is better.`;
+export function contrastSentence({ first, second, difference, margin }: Contrast): string {
+  if (difference === 0) {
+    return `${capital(first)} and ${second} end with the same top-1; in the paper ${first} is better.`;
+  }
+  const [better, worse] = difference > 0 ? [first, second] : [second, first];
+  const by = Math.abs(difference);
+  const found = `${capital(better)} ends ${inPoints(by)} points of top-1 above ${worse}`;
   const agrees = difference > 0 ? 'as in the paper' : 'the other way round than in the paper';
-  if (!Number.isFinite(standardError)) return `${found}, ${agrees}; with one seed, chance is not ruled out.`;
-  const told = Math.abs(difference) > 2 * standardError;
-  return told
-    ? `${found} (standard error ${points(standardError)}), ${agrees}.`
-    : `${found}, but that is within twice its standard error of ${points(standardError)}: these runs do not tell.`;
+  if (!Number.isFinite(margin)) return `${found}, ${agrees}; with one seed, chance is not ruled out.`;
+  const interval = `${inPoints(by - margin)} to ${inPoints(by + margin)}`;
+  return by > margin
+    ? `${found} (95 % interval ${interval}), ${agrees}.`
+    : `${found}, but the 95 % interval of that, ${interval}, has 0 in it: these runs do not tell.`;
+}
+
+/** What the spread over seeds leaves out: which images are there to validate with. */
+export function validationSentence(findings: readonly VariantFindings[]): string {
+  const images = findings[0]?.outcomes[0]?.validationImages ?? Number.NaN;
+  const top1 = median(findings.map((found) => found.top1.mean));
+  const error = Math.sqrt((top1 * (1 - top1)) / images);
+  return (
+    `One of the ${images} validation images is ${(100 / images).toFixed(2)} points. Which images these are moves each ` +
+    `top-1 by a standard error of ${inPoints(error)} points, which the spread over seeds does not show: all runs ` +
+    'were validated on the same ones.'
+  );
 }

@@ -17,9 +17,17 @@ import {
 import { countingScores } from '../../lib/report/runs.ts';
 import type { Circumstances } from '../support/machine.ts';
 import { showCircumstances } from '../support/machine.ts';
-import { contrastSentence, contrasts, type Figure, type VariantFindings } from './findings.ts';
-import { type PaperAccount, type PaperTable, paperConditions } from './paper.ts';
+import { conditionsOf } from './conditions.ts';
+import {
+  contrastSentence,
+  contrasts,
+  type Figure,
+  type VariantFindings,
+  validationSentence,
+} from './findings.ts';
+import type { PaperAccount, PaperTable } from './paper.ts';
 import type { Outcome, TrainingSettings } from './runs.ts';
+import { variantNote } from './summary.ts';
 
 /** A table of the paper, as it is printed there. */
 const paperTable = ({ caption, rows: [head = [], ...body] }: PaperTable): Html => {
@@ -68,22 +76,20 @@ function variantTable(findings: readonly VariantFindings[]): Html {
     { title: 'top-1', number: true },
     { title: 'top-5', number: true },
     { title: 'loss', number: true },
-    { title: 'best top-1', number: true },
-    { title: 'images/s', number: true },
+    { title: 'training loss', number: true },
+    { title: 'top-1 on the way', number: true },
   ];
-  const rows = findings.map(({ variant, outcomes, top1, top5, loss, best, imagesPerSecond }, i) => [
+  const rows = findings.map(({ variant, outcomes, top1, top5, loss, trainingLoss, onTheWay }, i) => [
     html`<span class="key" style="background:var(--series-${i + 1})"></span>${variant.label}`,
     whole(outcomes[0]?.parameters),
     outcomes.length,
     html`${bar(top1.mean)}${top1.values.length < 2 ? undefined : html` <small>± ${percent(top1.deviation)}</small>`}`,
     spread(top5, (value) => percent(value)),
     spread(loss, (value) => value.toFixed(3)),
-    spread(best, (value) => percent(value)),
-    spread(imagesPerSecond, (value) => value.toFixed(1)),
+    spread(trainingLoss, (value) => value.toFixed(3)),
+    spread(onTheWay, (value) => percent(value)),
   ]);
-  return table(columns, rows, {
-    caption: 'Validation at the end; mean over the seeds and standard deviation. Best: of all epochs.',
-  });
+  return table(columns, rows, { caption: variantNote });
 }
 
 /** Mean over the seeds after each epoch that all of them have, with the least and largest value around it. */
@@ -131,39 +137,17 @@ function trainingCharts(findings: readonly VariantFindings[]): Html {
 }
 
 /** What was different from the paper, side by side. */
-function conditions(
+const conditions = (
   settings: TrainingSettings,
-  recipe: readonly (readonly [string, string])[],
   outcomes: readonly Outcome[],
-): Html {
-  const [first] = outcomes;
-  const here = new Map<string, string>([
-    [
-      'images',
-      `${settings.data}: ${first?.trainingImages ?? '–'} images, ${first?.classes ?? '–'} classes` +
-        (settings.fraction < 1 ? ` (${percent(settings.fraction, 0)} of each class)` : ''),
-    ],
-    ['validation', `${first?.validationImages ?? '–'} images`],
-    ['image size', `${settings.size} pixels`],
-    ['hardware', [...new Set(outcomes.map(({ device, precision }) => `${device}, ${precision}`))].join('; ')],
-    ['images per step', String(settings.batch)],
-    ['length', `${settings.epochs} epochs, ${whole((first?.stepsPerEpoch ?? 0) * settings.epochs)} steps`],
-    ['seeds', [...new Set(outcomes.map(({ seed }) => seed))].join(', ')],
-    ...recipe,
-  ]);
-  return html`<h2>What is different from the paper</h2>
-${table(
-  [{ title: 'condition' }, { title: 'paper' }, { title: 'here' }],
-  paperConditions.map(([words, value]) => [words, value, here.get(words) ?? '–']),
-)}`;
-}
+): Html => html`<h2>What is different from the paper</h2>
+${table([{ title: 'condition' }, { title: 'paper' }, { title: 'here' }], conditionsOf(settings, outcomes))}`;
 
 /** The page of an experiment that trains. */
 export function trainingPage(
   account: PaperAccount,
   at: Circumstances,
   settings: TrainingSettings,
-  recipe: readonly (readonly [string, string])[],
   findings: readonly VariantFindings[],
   planned: number,
 ): string {
@@ -171,7 +155,8 @@ export function trainingPage(
   const missing = planned - outcomes.length;
   const found = html`<div><h2>Here</h2>
 ${missing > 0 ? html`<p class="note">${outcomes.length} of ${planned} runs are finished.</p>` : undefined}
-<ul>${contrasts(findings).map((contrast) => html`<li>${contrastSentence(contrast)}</li>`)}</ul></div>`;
+<ul>${contrasts(findings).map((contrast) => html`<li>${contrastSentence(contrast)}</li>`)}</ul>
+<p class="note">${validationSentence(findings)}</p></div>`;
   return experimentPage(
     account.title,
     at,
@@ -179,6 +164,6 @@ ${missing > 0 ? html`<p class="note">${outcomes.length} of ${planned} runs are f
 <h2>Variants</h2>
 ${variantTable(findings)}
 <h2>Curves, as the paper draws them</h2>${trainingCharts(findings)}
-${conditions(settings, recipe, outcomes)}`,
+${conditions(settings, outcomes)}`,
   );
 }

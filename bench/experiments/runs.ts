@@ -1,7 +1,7 @@
-// Trains the variants of an experiment, each with every seed, one after the other. Each run goes on where it was killed; what is
-// finished stays as result.json, without its checkpoints.
+// Trains the variants of experiments, each with every seed, one after the other. Each run goes on where it was killed; what is
+// finished stays as result.json, without its checkpoints, for every experiment that has the same variant.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../../lib/cli/failure.ts';
 import {
@@ -17,10 +17,12 @@ import {
   Trainer,
   trainerOptionsOf,
 } from '../../lib/index.ts';
+import { readRun } from '../../lib/report/runs.ts';
+import { writeWhole } from '../support/results.ts';
 import type { Variant } from './definitions.ts';
 import { linkFraction } from './fraction.ts';
 
-/** What all runs of an experiment have in common, and what decides their results. */
+/** What all runs in a folder have in common, and what decides their results. */
 export interface TrainingSettings {
   /** Folder with train/ and validation/. */
   readonly data: string;
@@ -71,13 +73,12 @@ export function recipeFor(
   return { ...recipe, batch, ...(lr === null ? {} : { lr }) };
 }
 
-/** Notes the settings of an experiment, or refuses to mix them with others in the same folder. */
+/** Notes what results in a folder have in common, or refuses to mix them with others. @throws UsageError */
 export function keepSettings(folder: string, settings: object): void {
   const file = join(folder, 'settings.json');
-  const text = `${JSON.stringify(settings, undefined, 2)}\n`;
   mkdirSync(folder, { recursive: true });
   if (!existsSync(file)) {
-    writeFileSync(file, text);
+    writeWhole(file, `${JSON.stringify(settings, undefined, 2)}\n`);
     return;
   }
   const before = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
@@ -101,9 +102,12 @@ export function readOutcome(run: string): Outcome | undefined {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Outcome) : undefined;
 }
 
-/** The folder of a run. */
-export const runFolder = (folder: string, variant: Variant, seed: number): string =>
-  join(folder, `${variant.id}-seed${seed}`);
+/** The folder of all runs below `--out`, which experiments share. */
+export const runsFolder = (out: string): string => join(out, 'trained');
+
+/** The folder of a run in that of all. */
+export const runFolder = (runs: string, variant: Variant, seed: number): string =>
+  join(runs, `${variant.id}-seed${seed}`);
 
 /** What is told while it goes on, and what stops it. */
 export interface RunEvents {
@@ -111,21 +115,28 @@ export interface RunEvents {
   readonly signal: AbortSignal;
 }
 
-/** Trains one variant with one seed, from where it was left. @throws the signal's reason; DataError; NonFiniteLossError */
+/**
+ * Trains one variant with one seed, from where it was left; a finished run is only read. Runs of the same seed see the same
+ * images in the same order, changed in the same way, and layers of the same name begin with the same weights.
+ * @param runs folder of all runs @throws the signal's reason; DataError; NonFiniteLossError
+ */
 export async function trainVariant(
-  folder: string,
+  runs: string,
   variant: Variant,
   seed: number,
   settings: TrainingSettings,
   place: Place,
   { say, signal }: RunEvents,
 ): Promise<Outcome> {
-  const out = runFolder(folder, variant, seed);
+  const out = runFolder(runs, variant, seed);
   const done = readOutcome(out);
-  if (done !== undefined) return done;
+  if (done !== undefined) {
+    dropCheckpoints(out); // it may have been killed right before
+    return done;
+  }
   const { data, fraction, size, preset, epochs } = settings;
   const recipe = recipeFor(preset, variant.arch, settings);
-  const train = linkFraction(join(data, 'train'), join(folder, 'data'), fraction);
+  const train = linkFraction(join(data, 'train'), join(runs, 'images'), fraction);
   const training = imageFolder(train, { size });
   const validation = imageFolder(join(data, 'validation'), { size, classes: training.classes });
   if (training.length < settings.batch) {
@@ -168,7 +179,7 @@ export async function trainVariant(
       );
     },
   });
-  const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
+  const { config, epochs: records } = await readRun(out);
   const outcome: Outcome = {
     variant: variant.id,
     seed,
@@ -179,17 +190,12 @@ export async function trainVariant(
     classes: training.classes.length,
     device: String(config.backend),
     precision: String(config.precision),
-    epochs: epochsOf(out),
+    epochs: records,
   };
-  writeFileSync(resultFile(out), `${JSON.stringify(outcome, undefined, 2)}\n`);
-  rmSync(join(out, 'checkpoints'), { recursive: true, force: true });
+  writeWhole(resultFile(out), `${JSON.stringify(outcome, undefined, 2)}\n`);
+  dropCheckpoints(out);
   return outcome;
 }
 
-/** The epochs of a run, of all its parts if it was continued. */
-function epochsOf(run: string): EpochRecord[] {
-  return readFileSync(join(run, 'metrics.jsonl'), 'utf8')
-    .split('\n')
-    .filter((line) => line.includes('"epoch"'))
-    .map((line) => JSON.parse(line) as EpochRecord);
-}
+const dropCheckpoints = (run: string): void =>
+  rmSync(join(run, 'checkpoints'), { recursive: true, force: true });

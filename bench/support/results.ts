@@ -1,6 +1,6 @@
 // What a benchmark leaves behind: JSON for programs, Markdown for people, side by side in bench/results.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { type Circumstances, showCircumstances } from './machine.ts';
 
@@ -17,13 +17,20 @@ export function markdownTable([head = [], ...body]: Rows, right: readonly boolea
   return [line(head), line(rule), ...body.map(line)].join('\n');
 }
 
+/** Writes a file so that a process that is killed leaves the one before or the whole new one. Makes its folder. */
+export function writeWhole(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const beside = `${path}.${process.pid}.tmp`;
+  writeFileSync(beside, text);
+  renameSync(beside, path);
+}
+
 /**
  * Writes figures as JSON, with where and when they were found. @returns the path, relative to the current
  * folder
  */
 export function writeJson(path: string, at: Circumstances, found: object): string {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify({ ...at, ...found }, null, 2)}\n`);
+  writeWhole(path, `${JSON.stringify({ ...at, ...found }, null, 2)}\n`);
   return relative('.', path);
 }
 
@@ -39,6 +46,6 @@ export function writeResults(
   const json = writeJson(join(folder, `${name}.json`), at, found);
   const text = [`# ${title}`, `\`${at.command}\``, showCircumstances(at), ...sections].join('\n\n');
   const markdown = join(folder, `${name}.md`);
-  writeFileSync(markdown, `${text}\n`);
+  writeWhole(markdown, `${text}\n`);
   return [json, relative('.', markdown)];
 }

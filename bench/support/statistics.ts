@@ -50,3 +50,30 @@ export function fitLine(points: readonly (readonly [x: number, y: number])[]): L
   const deviation = Math.max(...points.map(([x, y]) => Math.abs(intercept + slope * x - y) / y));
   return { intercept, slope, deviation };
 }
+
+/** 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom. */
+const studentQuantiles = [
+  ...[12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228],
+  ...[2.201, 2.179, 2.16, 2.145, 2.131, 2.12, 2.11, 2.101, 2.093, 2.086],
+  ...[2.08, 2.074, 2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045, 2.042],
+];
+
+/** The 97.5 % quantile of Student's t. Degrees of freedom are rounded down to a whole number, the cautious way. */
+export const studentQuantile = (degrees: number): number =>
+  studentQuantiles[Math.max(1, Math.floor(degrees + 1e-9)) - 1] ?? 1.96 + 2.5 / degrees;
+
+/**
+ * Mean of the first sample less that of the second, and half the width of its 95 % confidence interval, for samples of
+ * different variance (Welch 1947). The margin is NaN where a sample has one value.
+ */
+export function welch(
+  first: readonly number[],
+  second: readonly number[],
+): { readonly difference: number; readonly margin: number } {
+  const [a, b] = [sample(first), sample(second)];
+  const [ofA, ofB] = [a.deviation ** 2 / first.length, b.deviation ** 2 / second.length];
+  const square = ofA + ofB;
+  const degrees = square ** 2 / (ofA ** 2 / (first.length - 1) + ofB ** 2 / (second.length - 1));
+  const margin = square === 0 ? 0 : studentQuantile(degrees) * Math.sqrt(square);
+  return { difference: a.mean - b.mean, margin };
+}

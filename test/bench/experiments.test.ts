@@ -16,21 +16,31 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import sharp from 'sharp';
+import { conditionsOf } from '../../bench/experiments/conditions.ts';
 import { trainings, type Variant } from '../../bench/experiments/definitions.ts';
-import { contrastSentence, contrasts, findingsOf } from '../../bench/experiments/findings.ts';
+import {
+  contrastSentence,
+  contrasts,
+  findingsOf,
+  validationSentence,
+} from '../../bench/experiments/findings.ts';
 import { chosenPlaces, linkFraction } from '../../bench/experiments/fraction.ts';
 import { trainingPage } from '../../bench/experiments/pages.ts';
 import { experimentNames, paper } from '../../bench/experiments/paper.ts';
 import {
   keepSettings,
   type Outcome,
+  readOutcome,
   recipeFor,
+  runFolder,
   type TrainingSettings,
+  trainVariant,
 } from '../../bench/experiments/runs.ts';
 import { Kept, type NetworkSpeed, type SegmentSpeed } from '../../bench/experiments/speed.ts';
 import { segmentsPage, table3Page } from '../../bench/experiments/speedPages.ts';
+import { segmentsSections, table3Sections, trainingSections } from '../../bench/experiments/summary.ts';
 import { circumstances } from '../../bench/support/machine.ts';
-import { sample } from '../../bench/support/statistics.ts';
+import { writeWhole } from '../../bench/support/results.ts';
 import { UsageError } from '../../lib/cli/failure.ts';
 import { architecture } from '../../lib/models/registry.ts';
 
@@ -73,6 +83,30 @@ describe('experiments', () => {
     for (const name of experimentNames) expect(paper[name].says).not.to.deep.equal([]);
   });
 
+  it('train a network once for all experiments that have it', () => {
+    const all = Object.values<readonly Variant[]>(trainings).flat();
+    for (const { id, arch, options } of all) {
+      const same = (other: Variant) => other.id === id;
+      const networks = new Set(all.filter(same).map((other) => JSON.stringify([other.arch, other.options])));
+      expect([...networks], id).to.deep.equal([JSON.stringify([arch, options])]);
+      const others = all.filter((other) => !same(other)).map((other) => [other.arch, other.options]);
+      expect(others, id).not.to.deep.include([arch, options]);
+    }
+    const [plain] = trainings.figure6;
+    expect([first, trainings.figure10[0]].map((variant) => runFolder('runs', variant, 1))).to.deep.equal([
+      runFolder('runs', plain, 1),
+      runFolder('runs', plain, 1),
+    ]);
+  });
+
+  it('begin with the same weights where variants have the same layers', () => {
+    const names = ({ options }: Variant) => [
+      ...architecture('xception').build({ classes: 10, variant: options }).parameters().keys(),
+    ];
+    const plain = names(first);
+    for (const variant of [second, ...trainings.figure10]) expect(plain).to.include.members(names(variant));
+  });
+
   it('take each network its own recipe of the paper', () => {
     expect(recipeFor('xception-imagenet', 'inception_v3', settings).weightDecay).to.equal(4e-5);
     expect(recipeFor('inception-v3-jft', 'xception', { ...settings, lr: 0.5 })).to.include({
@@ -82,14 +116,15 @@ describe('experiments', () => {
     });
   });
 
-  it('give means over seeds, and deviations of samples', () => {
-    expect(sample([1, 2, 3])).to.deep.equal({ mean: 2, deviation: 1 });
-    expect(sample([5]).deviation).to.be.NaN;
+  it('give means over seeds', () => {
     const [found] = findingsOf(pair, [outcome(first.id, 0, 0.6), outcome(first.id, 1, 0.8)]);
     expect(found?.top1.mean).to.be.closeTo(0.7, 1e-12);
     expect(found?.top1.deviation).to.be.closeTo(Math.sqrt(0.02), 1e-12);
-    expect(found?.best.values).to.deep.equal([0.6, 0.8]);
-    expect(found?.imagesPerSecond.mean).to.equal(20);
+    expect(found?.onTheWay.values[1]).to.be.closeTo(0.6, 1e-12);
+    expect(found?.trainingLoss.mean).to.equal(1);
+    expect(validationSentence(found === undefined ? [] : [found])).to.match(
+      /2\.50 points\..* of 7\.2 points/,
+    );
   });
 
   it('say what was found, whether or not the paper found the same', () => {
@@ -102,10 +137,10 @@ describe('experiments', () => {
       return contrast === undefined ? '' : contrastSentence(contrast);
     };
     expect(sentence([0.8, 0.81], [0.5, 0.51])).to.match(
-      /^With residual .* 30\.0 points .*as in the paper\.$/,
+      /^With residual .* 30\.0 points .*\(95 % interval 27\.0 to 33\.0\), as in the paper\.$/,
     );
     expect(sentence([0.5, 0.51], [0.8, 0.81])).to.match(/^Without .*the other way round than in the paper/);
-    expect(sentence([0.5, 0.7], [0.6, 0.62])).to.match(/these runs do not tell\.$/);
+    expect(sentence([0.5, 0.7], [0.6, 0.62])).to.match(/has 0 in it: these runs do not tell\.$/);
     expect(sentence([0.7], [0.6])).to.match(/with one seed, chance is not ruled out\.$/);
   });
 
@@ -118,48 +153,68 @@ describe('experiments', () => {
   it('put the paper beside what was found', () => {
     const at = circumstances('experiments');
     const runs = [outcome(first.id, 0, 0.6), outcome(second.id, 0, 0.5), outcome(first.id, 1, 0.8)];
-    const page = trainingPage(
-      paper.figure9,
-      at,
-      settings,
-      [['optimizer', 'adam']],
-      findingsOf(pair, runs),
-      4,
-    );
+    const findings = findingsOf(pair, runs);
+    const page = trainingPage(paper.figure9, at, settings, findings, 4);
     expect(page).to.include('<h2>The paper</h2>');
     expect(page).to.include('3 of 4 runs are finished');
     expect(page).to.match(/<th scope="row">optimizer<\/th><td>SGD, momentum 0\.9[^<]*<\/td><td>adam/);
     expect(page).to.match(/70\.0 % <small>± 14\.1 %/);
+    const text = trainingSections('figure9', settings, findings, 4).join('\n');
+    expect(text).to.include('3 of 4 runs are finished');
+    expect(text).to.match(
+      /\| with residual connections \| 1,000 \| 2 \| 70\.0 % ± 14\.1 % .* \| 60\.0 % \| 80\.0 % \|/,
+    );
+    expect(text).to.match(/\| without residual connections .* \| 50\.0 % \| – \|/);
+    const conditions = new Map(conditionsOf(settings, runs).map(([words, , here]) => [words, here]));
+    expect(conditions.get('seeds')).to.equal('0, 1');
+    expect(conditions.get('length')).to.equal('2 epochs, 20 steps');
+    expect([...conditions.values()]).not.to.include('–');
   });
 
   it('lay out table 3 and the segments', () => {
     const at = circumstances('experiments');
     const speed = {
-      ...{ size: 96, batch: 8, steps: 2, warmup: 1, device: 'cpu', threads: 2 },
+      ...{ size: 96, batch: 8, rounds: 3, steps: 2, warmup: 1, device: 'cpu', threads: 2 },
       precision: 'fp32' as const,
     };
-    const measured = (name: string, median: number) => ({
-      ...{ name, description: `${name} 1`, rounds: [median], ratio: 1, peakBytes: 1, idleShare: 0 },
+    const measured = (name: string, median: number, parameters: number) => ({
+      ...{
+        name,
+        parameters,
+        description: `${name} 1`,
+        rounds: [median],
+        ratio: 1,
+        peakBytes: 1,
+        idleShare: 0,
+      },
       imagesPerSecond: { median, min: median, max: median },
     });
     const network = (arch: NetworkSpeed['arch'], ours: number): NetworkSpeed => ({
       ...{ arch, parameters: 22_855_952, multiplyAdds: 1e9 },
       comparison: {
         setting: { ...speed, arch, mode: 'train', threads: 2 },
-        measured: [measured('depthwise', ours), measured('keras', 4)],
+        measured: [measured('depthwise', ours, 1), measured('keras', 4, 7654)],
         leftOut: [{ name: 'torch-eager', reason: 'not installed' }],
       },
     });
-    const page = table3Page(at, speed, [network('inception_v3', 16), network('xception', 8)]);
-    expect(page).to.match(/<th scope="row">depthwise<\/th><td class="n">0\.500/);
-    expect(page).to.match(/<th scope="row">paper<\/th><td class="n">0\.903/);
+    const networks = [network('inception_v3', 16), network('xception', 8)];
+    const page = table3Page(at, speed, networks);
+    expect(page).to.match(/<th scope="row">depthwise<\/th><td class="n">0\.50</);
+    expect(page).to.match(/<th scope="row">paper<\/th><td class="n">0\.90</);
+    expect(table3Sections(speed, networks).join('\n')).to.include(
+      '| Xception | keras | 7,654 | – | 0.500 | 4.00 | 4.00 to 4.00 |',
+    );
     expect(page).to.include('23,626,728');
     expect(page).to.include('Xception without torch-eager: not installed');
-    const mode = { imagesPerSecond: 10, medianStepMs: 800 };
+    const of = (median: number) => ({ median, min: median - 0.01, max: median + 0.02 });
+    const mode = { imagesPerSecond: of(10), relative: of(0.25) };
     const row = (segments: SegmentSpeed['segments']): SegmentSpeed => ({
       ...{ segments, parameters: 1e6, multiplyAdds: 2e9, train: mode, infer: mode },
     });
     expect(segmentsPage(at, speed, [row(1), row('channels')])).to.include('<th scope="row">channels</th>');
+    expect(segmentsSections(speed, [row(1)]).join('\n')).to.include(
+      '| 1 | 1,000,000 | 2.00 G | 10.00 | 0.25 (0.24 to 0.27) | 10.00 | 0.25 (0.24 to 0.27) |',
+    );
   });
 
   describe('in a folder', () => {
@@ -190,6 +245,18 @@ describe('experiments', () => {
       for (let again = 0; again < 2; again += 1) linkFraction(join(folder, 'train'), part, 0.5);
       expect(readdirSync(join(part, 'b')).sort()).to.deep.equal(['0.jpg', '2.jpg']);
       expect(readFileSync(join(part, 'a', '2.jpg'), 'utf8')).to.equal('a');
+    });
+
+    it('read a finished run, and drop the checkpoints that a kill left', async () => {
+      const run = runFolder(folder, first, 0);
+      const finished = outcome(first.id, 0, 0.6);
+      writeWhole(join(run, 'result.json'), JSON.stringify(finished));
+      mkdirSync(join(run, 'checkpoints', 'step-1'), { recursive: true });
+      const place = { device: 'cpu', precision: 'fp32' as const, threads: 1, workers: 1 };
+      const events = { say: (line: string) => expect.fail(line), signal: new AbortController().signal };
+      expect(await trainVariant(folder, first, 0, settings, place, events)).to.deep.equal(finished);
+      expect(readdirSync(run)).to.deep.equal(['result.json']);
+      expect(readOutcome(runFolder(folder, second, 0))).to.equal(undefined);
     });
 
     it('measure nothing twice', async () => {
@@ -242,27 +309,44 @@ describe('experiments', () => {
         return { child, said, ended: once(child, 'close').then(([code]) => code as number | null) };
       };
 
+      /** Ends it by a signal as soon as it says something. @returns its exit code, null where it was killed */
+      const stop = async (
+        { child, said, ended }: ReturnType<typeof start>,
+        words: string,
+        signal: NodeJS.Signals,
+      ) => {
+        child.stderr.on('data', () => {
+          if (said.stderr.includes(words)) child.kill(signal);
+        });
+        return ended;
+      };
+      // Its line is written, its checkpoint is not.
+      expect(await stop(start(), 'epoch 1 of 1', 'SIGKILL')).to.equal(null);
       const stopped = start();
-      stopped.child.stderr.on('data', () => {
-        if (stopped.said.stderr.includes('without residual connections, seed 0'))
-          stopped.child.kill('SIGTERM');
-      });
-      expect(await stopped.ended, stopped.said.stderr).to.equal(143);
-      const result = (id: string) => join(out, 'figure9', `${id}-seed0`, 'result.json');
-      const before = statSync(result('residual')).mtimeMs;
+      expect(
+        await stop(stopped, 'without residual connections, seed 0', 'SIGTERM'),
+        stopped.said.stderr,
+      ).to.equal(143);
+      expect(stopped.said.stderr).to.include('with residual connections, seed 0, continued');
+      const result = (id: string) => join(out, 'trained', `${id}-seed0`, 'result.json');
+      const before = statSync(result('xception')).mtimeMs;
 
       const finished = start();
       expect(await finished.ended, finished.said.stderr).to.equal(0);
-      expect(statSync(result('residual')).mtimeMs).to.equal(before);
+      expect(finished.said.stderr).to.include('without residual connections, seed 0, continued');
+      expect(statSync(result('xception')).mtimeMs).to.equal(before);
       expect(finished.said.stdout).to.include('without residual connections');
-      expect(existsSync(join(out, 'figure9/residual-seed0/checkpoints'))).to.equal(false);
+      expect(existsSync(join(out, 'trained/xception-seed0/checkpoints'))).to.equal(false);
       const page = readFileSync(join(out, 'figure9/report.html'), 'utf8');
       expect(page).to.include('Figure 9: with and without residual connections');
       const figures = JSON.parse(readFileSync(join(folder, 'experiment-figure9.json'), 'utf8')) as {
         outcomes: Outcome[];
       };
-      expect(figures.outcomes.map(({ variant }) => variant)).to.deep.equal(['residual', 'no-residual']);
+      expect(figures.outcomes.map(({ variant }) => variant)).to.deep.equal([first.id, second.id]);
       expect(figures.outcomes.map(({ epochs }) => epochs.length)).to.deep.equal([1, 1]);
+      expect(readFileSync(join(folder, 'experiment-figure9.md'), 'utf8')).to.include(
+        '| without residual connections |',
+      );
     } finally {
       rmSync(folder, { recursive: true });
     }
