@@ -1,7 +1,8 @@
-// Files that are whole or not there: written beside, synced, renamed, folder synced. Knows no format.
+// Files that are whole or not there: written beside, synced, renamed, folder synced; and the folders for them. Knows no
+// format.
 
-import { open, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { CheckpointError } from '../core/errors.ts';
 
@@ -37,6 +38,37 @@ export function writeError(
   const text = cause instanceof Error ? cause.message : String(cause);
   const [code, reason] = reasons[errno] ?? ['WRITE_FAILED', text];
   return new CheckpointError(`${path}: cannot be written: ${reason}; ${state}`, { file: path, code, cause });
+}
+
+const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() === true;
+
+/** As {@link makeFolder}, with the errors of the file system. `path` is absolute. */
+async function makeFolders(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  const above = dirname(path);
+  if (above !== path) await makeFolders(above);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (!(await isFolder(path))) throw error; // else another process has made it meanwhile
+  }
+}
+
+/**
+ * Makes a folder and those above it that are missing; one that is there is left as it is. Node's own `recursive` never ends
+ * where a folder that is there answers ENOENT to whoever makes one in it, as /proc does.
+ * @throws CheckpointError as {@link writeFileAtomic}
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await makeFolders(resolve(folder));
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (errno !== 'ENOENT') throw writeError(folder, error);
+    const message = `${folder}: cannot be written: its file system lets nobody make folders there`;
+    throw new CheckpointError(message, { file: folder, code: 'READ_ONLY', cause: error });
+  }
 }
 
 /** Makes a rename or a new entry in `folder` survive a power failure. */

@@ -9,7 +9,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'nod
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
-import { syncFolder, writeError } from '../interop/atomic.ts';
+import { makeFolder, syncFolder, writeError } from '../interop/atomic.ts';
 
 /** Anything that JSON holds. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -107,7 +107,7 @@ export async function writeCheckpoint(
   const folder = checkpointFolder(run, state.step);
   const temporary = join(above, `.step-${state.step}.${process.pid}.tmp`);
   try {
-    await mkdir(above, { recursive: true });
+    await makeFolder(above);
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary);
     const sums: Record<string, { bytes: number; sha256: string }> = {};

@@ -1,12 +1,12 @@
 // The folder of a run: config.json, metrics.jsonl and checkpoints; how a training is put into it and taken up again.
 
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Classifier } from '../classify/classifier.ts';
 import { CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
 import { readAll } from '../core/flat.ts';
 import type { Variable } from '../core/tensor.ts';
-import { removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/atomic.ts';
+import { makeFolder, removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/atomic.ts';
 import { readSafetensors, writeSafetensors } from '../interop/safetensors.ts';
 import { type StoredTensor, toFloat32 } from '../interop/storedTensor.ts';
 import { type WeightFile, writeWeights } from '../interop/weights.ts';
@@ -191,7 +191,7 @@ export class RunFolder {
       );
     }
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await removeTemporaryFiles(folder);
     } catch (error) {
       throw writeError(folder, error);

@@ -79,6 +79,17 @@ describe('wrong data', function () {
       ...['--validation', at('two')],
     ));
 
+  it('a folder for the run that cannot be made', async function () {
+    if (!existsSync('/proc/self')) this.skip();
+    const args = ['train', at('two'), '--size', '71', '--steps', '1', '--batch', '2'];
+    await fails(
+      /\/proc\/x: cannot be written: its file system lets nobody make/,
+      ...args,
+      '--out',
+      '/proc/x',
+    );
+  });
+
   it('--resume where no run is, and in a folder that is none', async () => {
     await fails(/missing: no run to resume there/, 'train', '--resume', '--out', at('missing'));
     const args = ['train', at('two'), '--size', '71', '--steps', '1', '--batch', '2', '--resume'];
