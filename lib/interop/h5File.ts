@@ -4,6 +4,7 @@
 // external storage) can reach another file of the machine.
 
 import { CheckpointError, LoadError } from '../core/errors.ts';
+import { printableLine } from './printable.ts';
 import type { StoredTensor } from './storedTensor.ts';
 
 type Hdf5 = typeof import('h5wasm');
@@ -109,7 +110,7 @@ export class H5Reader {
   }
 
   private fail(code: H5Code, message: string): never {
-    throw new CheckpointError(`${this.file}: ${message}`, { file: this.file, code });
+    throw new CheckpointError(`${this.file}: ${printableLine(message)}`, { file: this.file, code });
   }
 
   private checked<T>(what: string, action: () => T): T {
@@ -203,7 +204,7 @@ function withLibrary<T>(fs: FileSystem, action: (messages: Messages) => T): T {
  */
 export async function readH5<T>(bytes: Uint8Array, file: string, use: (h5: H5Reader) => T): Promise<T> {
   const refuse = (code: H5Code, message: string): never => {
-    throw new CheckpointError(`${file}: ${message}`, { file, code });
+    throw new CheckpointError(`${file}: ${printableLine(message)}`, { file, code });
   };
   if (!signature.every((byte, i) => bytes[i] === byte)) refuse('H5_FORMAT', 'not an HDF5 file');
   if (bytes.byteLength > maximumFileBytes) {

@@ -4,7 +4,7 @@ import { CheckpointError } from '../core/errors.ts';
 import { readFileBytes } from './fileBytes.ts';
 import { type H5Reader, readH5 } from './h5File.ts';
 import { inceptionLayers } from './inceptionNames.ts';
-import { configOptions, modelConfig } from './kerasConfig.ts';
+import { type KerasSettings, modelConfig, settingsIn } from './kerasConfig.ts';
 import {
   type FileLayer,
   type FileWeight,
@@ -13,14 +13,26 @@ import {
   nameStem,
   nameSuffix,
 } from './kerasLayers.ts';
-import { classifierName, type KerasClass, type LayerEntry, type LayerWeight } from './layerTable.ts';
+import {
+  classesProblem,
+  classifierName,
+  type KerasClass,
+  type LayerEntry,
+  type LayerWeight,
+} from './layerTable.ts';
 import { describeMisfits, few, type Match, noMisfits, sameShape } from './matching.ts';
+import { printable } from './printable.ts';
 import { toFloat32, type WeightTensor } from './storedTensor.ts';
 import { transposed } from './transpose.ts';
 import { xceptionLayers } from './xceptionNames.ts';
 
 /** Codes of the errors of these files beside those of HDF5; stable. */
-export type KerasCode = 'KERAS_LAYOUT' | 'KERAS_OTHER_NETWORK' | 'KERAS_WEIGHTS' | 'KERAS_ARCHIVE';
+export type KerasCode =
+  | 'KERAS_LAYOUT'
+  | 'KERAS_OTHER_NETWORK'
+  | 'KERAS_WEIGHTS'
+  | 'KERAS_CONFIG'
+  | 'KERAS_ARCHIVE';
 
 /** The networks that Keras Applications has too. */
 export const kerasTables = {
@@ -32,7 +44,8 @@ export type KerasArch = keyof typeof kerasTables;
 
 const kerasArchs = Object.keys(kerasTables) as readonly KerasArch[];
 
-export interface KerasWeights {
+/** Weights of a Keras file, with what its configuration says where it holds the whole model. */
+export interface KerasWeights extends KerasSettings {
   readonly arch: KerasArch;
   /** Undefined for a network without classifier (`include_top=False`). */
   readonly classes: number | undefined;
@@ -41,8 +54,6 @@ export interface KerasWeights {
   readonly tensors: Map<string, WeightTensor>;
   /** The place of each in the file. */
   readonly matched: readonly Match[];
-  /** Options of the network that differ from those of Keras Applications, where the file has the whole model. */
-  readonly options: Readonly<Record<string, unknown>>;
 }
 
 /** Layers of the file by layer of the table, and those of the file that have no place. */
@@ -152,6 +163,8 @@ class Reader {
   read(): KerasWeights {
     const { layout, layers } = findKerasLayers(this.h5);
     const classes = classesOf(layers, layout);
+    const problem = classesProblem(classes);
+    if (problem !== undefined) this.fail('KERAS_WEIGHTS', problem);
     const candidates = kerasArchs.map((arch): Candidate => {
       const table = kerasTables[arch](classes);
       const matched = layout === 'layers' ? matchCounted(table, layers) : matchNamed(table, layers);
@@ -169,8 +182,10 @@ class Reader {
       matched.push({ name, shape, source: dataset.path, sourceShape: dataset.shape });
     }
     const { arch } = chosen;
-    const options = configOptions(arch, this.config, (message) => this.fail('KERAS_WEIGHTS', message));
-    return { arch, classes, layout, tensors, matched, options };
+    const settings = settingsIn(arch, this.config, classes !== undefined, (message) =>
+      this.fail('KERAS_CONFIG', message),
+    );
+    return { arch, classes, layout, tensors, matched, ...settings };
   }
 
   /**
@@ -221,7 +236,8 @@ class Reader {
   private checkTitle(entry: LayerEntry, layer: FileLayer): void {
     if (layer.title === undefined || entry.created !== undefined) return;
     if (!/^(block\d|predictions$)/.test(layer.title) || layer.title === entry.name) return;
-    this.fail('KERAS_LAYOUT', `${layer.name} is named ${layer.title}, expected ${entry.name} in this place`);
+    const named = `${printable(layer.name)} is named ${printable(layer.title)}`;
+    this.fail('KERAS_LAYOUT', `${named}, expected ${entry.name} in this place`);
   }
 
   /** As {@link checkTitle} for names with counters: they must rise in the order in which the layers are created. */
@@ -249,7 +265,7 @@ function evidence(layers: readonly FileLayer[], layout: KerasFileLayout): string
   if (layout !== 'layers') return `its layers are ${few(layers.map(({ name }) => name))}`;
   const counts = new Map<string, number>();
   for (const { name } of layers) counts.set(nameStem(name), (counts.get(nameStem(name)) ?? 0) + 1);
-  return `it has ${[...counts].map(([stem, count]) => `${count} ${stem}`).join(', ')}`;
+  return `it has ${few([...counts].map(([stem, count]) => `${count} ${stem}`))}`;
 }
 
 function fromKeras(weight: LayerWeight, data: Float32Array): Float32Array {

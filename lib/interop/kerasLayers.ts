@@ -3,6 +3,8 @@
 
 import { CheckpointError } from '../core/errors.ts';
 import type { H5Dataset, H5Reader } from './h5File.ts';
+import { few } from './matching.ts';
+import { quoted } from './printable.ts';
 
 /**
  * - `root`: the published files of Keras Applications and `save_weights` of Keras 2: a group per layer at the
@@ -58,7 +60,7 @@ function namedLayers(h5: H5Reader, base: string): FileLayer[] {
     const weights = (longStrings(h5, group, 'weight_names') ?? []).map((weight) => {
       const dataset = h5.dataset(`${group}/${weight}`);
       if (dataset === undefined)
-        damaged(h5, `layer ${layer} lists the weight ${weight}, which is not in the file`);
+        damaged(h5, `layer ${quoted(layer)} lists the weight ${quoted(weight)}, which is not in the file`);
       const name = weight.replace(/:\d+$/, '').split('/').at(-1) as string;
       return { ...dataset, name };
     });
@@ -97,7 +99,7 @@ export function findKerasLayers(h5: H5Reader): KerasLayers {
   // The second name is that of Keras 2.13.
   const group = ['layers', '_layer_checkpoint_dependencies'].find((name) => root.includes(name));
   if (group !== undefined) return { layout: 'layers', layers: withWeights(countedLayers(h5, `/${group}`)) };
-  const found = root.length === 0 ? 'nothing' : root.slice(0, 5).join(', ');
+  const found = root.length === 0 ? 'nothing' : few(root);
   return damaged(h5, `no weights of Keras: expected layer_names, model_weights or layers, found ${found}`);
 }
 

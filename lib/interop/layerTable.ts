@@ -117,6 +117,15 @@ export function dense(name: string, inputs: number, outputs: number): LayerEntry
 export const features = 2048;
 export const classifierName = 'predictions';
 
+/** More than any data set has: beyond this a file's claim is taken for damage, before memory is taken for it. */
+const maximumClasses = 100_000;
+
+/** What is wrong with the number of classes that a file of another program has; undefined: nothing. */
+export const classesProblem = (classes: number | undefined): string | undefined =>
+  classes === undefined || (classes >= 1 && classes <= maximumClasses)
+    ? undefined
+    : `its classifier has ${classes} classes, expected 1 to ${maximumClasses}`;
+
 /** The classifier, if there is one. */
 export const classifier = (classes: number | undefined): LayerEntry[] =>
   classes === undefined ? [] : [dense(classifierName, features, classes)];

@@ -1,5 +1,7 @@
 // Which tensor of a foreign file became which of ours, and what did not fit: as values and as text.
 
+import { printableLine } from './printable.ts';
+
 /** One tensor of a foreign file and its place here. */
 export interface Match {
   /** Our name. */
@@ -12,9 +14,14 @@ export interface Match {
   readonly sourceShape: readonly number[];
 }
 
-/** Names of an error message: the first few, and how many there are. */
-export const few = (names: readonly string[]): string =>
-  names.length > 4 ? `${names.slice(0, 4).join(', ')} and ${names.length - 4} more` : names.join(', ');
+/** Names and shapes from files in an error message: the first few, and how many there are. */
+export function few(names: readonly string[]): string {
+  const first = names
+    .slice(0, 4)
+    .map((name) => printableLine(name))
+    .join(', ');
+  return names.length > 4 ? `${first} and ${names.length - 4} more` : first;
+}
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, i) => size === b[i]);

@@ -6,6 +6,9 @@ import { CheckpointError } from '../core/errors.ts';
 /** Programs whose files are written as theirs. */
 export type Program = 'keras' | 'timm' | 'torchvision';
 
+/** What makes probabilities of logits: of one class per image, or of each class by itself. */
+export type Activation = 'softmax' | 'sigmoid';
+
 /** How the program is called in messages. */
 const titles = { keras: 'Keras', timm: 'timm', torchvision: 'torchvision' } as const;
 

@@ -10,7 +10,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readFileBytes } from './fileBytes.ts';
-import { duplicateKey } from './jsonKeys.ts';
+import { duplicateKey, isCount, isObject, maximumNesting, nestsTooDeep } from './jsonText.ts';
+import { printableLine, quoted, shown } from './printable.ts';
 import {
   bytesOf,
   elementCount,
@@ -81,23 +82,6 @@ interface Entry {
   readonly end: number;
 }
 
-/** A name from a file, shortened and escaped, so that it cannot break or flood a message. */
-function quote(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name);
-}
-
-/** What came, for a message: short whatever it is. */
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** A whole number from 0 that JavaScript holds exactly. */
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-
 class Parser {
   private readonly bytes: Uint8Array;
   private readonly file: string;
@@ -158,25 +142,28 @@ class Parser {
       header = JSON.parse(text);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      this.fail('SAFETENSORS_HEADER_JSON', `the header is not valid JSON: ${reason.slice(0, 120)}`);
+      this.fail('SAFETENSORS_HEADER_JSON', `the header is not valid JSON: ${printableLine(reason)}`);
+    }
+    if (nestsTooDeep(text)) {
+      this.fail('SAFETENSORS_HEADER_JSON', `the header is nested deeper than ${maximumNesting} levels`);
     }
     if (!isObject(header) || !text.startsWith('{')) {
-      this.fail('SAFETENSORS_HEADER_OBJECT', `the header is ${show(header)}, expected an object`);
+      this.fail('SAFETENSORS_HEADER_OBJECT', `the header is ${shown(header)}, expected an object`);
     }
     const twice = duplicateKey(text);
-    if (twice !== undefined) this.fail('SAFETENSORS_DUPLICATE', `the header has ${quote(twice)} twice`);
+    if (twice !== undefined) this.fail('SAFETENSORS_DUPLICATE', `the header has ${quoted(twice)} twice`);
     return header;
   }
 
   private metadata(header: Record<string, unknown>): Map<string, string> {
     const value = Object.hasOwn(header, '__metadata__') ? header.__metadata__ : {};
     if (!isObject(value)) {
-      this.fail('SAFETENSORS_METADATA', `__metadata__ is ${show(value)}, expected an object of strings`);
+      this.fail('SAFETENSORS_METADATA', `__metadata__ is ${shown(value)}, expected an object of strings`);
     }
     const metadata = new Map<string, string>();
     for (const [key, text] of Object.entries(value)) {
       if (typeof text !== 'string') {
-        this.fail('SAFETENSORS_METADATA', `__metadata__ ${quote(key)} is ${show(text)}, expected a string`);
+        this.fail('SAFETENSORS_METADATA', `__metadata__ ${quoted(key)} is ${shown(text)}, expected a string`);
       }
       metadata.set(key, text);
     }
@@ -185,38 +172,38 @@ class Parser {
 
   private entry(name: string, value: unknown): Entry {
     // Messages are made only when they are needed: there may be 100,000 tensors.
-    const at = () => `tensor ${quote(name)}`;
+    const at = () => `tensor ${quoted(name)}`;
     const keys = isObject(value) ? Object.keys(value) : [];
     if (
       !isObject(value) ||
       keys.length !== 3 ||
       !('dtype' in value && 'shape' in value && 'data_offsets' in value)
     ) {
-      this.fail('SAFETENSORS_ENTRY', `${at()} is ${show(value)}, expected dtype, shape and data_offsets`);
+      this.fail('SAFETENSORS_ENTRY', `${at()} is ${shown(value)}, expected dtype, shape and data_offsets`);
     }
     const { dtype: dtypeName, shape, data_offsets: offsets } = value;
     const dtype = typeof dtypeName === 'string' ? dtypeByName.get(dtypeName) : undefined;
     if (dtype === undefined) {
       const accepted = Object.values(dtypeNames).join(', ');
-      this.fail('SAFETENSORS_DTYPE', `${at()}: dtype is ${show(dtypeName)}, expected one of ${accepted}`);
+      this.fail('SAFETENSORS_DTYPE', `${at()}: dtype is ${shown(dtypeName)}, expected one of ${accepted}`);
     }
     if (!Array.isArray(shape) || !shape.every(isCount)) {
       this.fail(
         'SAFETENSORS_SHAPE',
-        `${at()}: shape is ${show(shape)}, expected a list of whole numbers from 0`,
+        `${at()}: shape is ${shown(shape)}, expected a list of whole numbers from 0`,
       );
     }
     const [begin, end]: unknown[] = Array.isArray(offsets) && offsets.length === 2 ? offsets : [];
     if (!isCount(begin) || !isCount(end) || begin > end) {
       const expected = 'expected [begin, end], whole numbers from 0 in ascending order';
-      this.fail('SAFETENSORS_OFFSETS', `${at()}: data_offsets are ${show(offsets)}, ${expected}`);
+      this.fail('SAFETENSORS_OFFSETS', `${at()}: data_offsets are ${shown(offsets)}, ${expected}`);
     }
     const size = elementCount(shape) * storedBytes(dtype);
     if (!Number.isSafeInteger(size)) {
-      this.fail('SAFETENSORS_SHAPE', `${at()}: shape ${show(shape)} has more elements than can be counted`);
+      this.fail('SAFETENSORS_SHAPE', `${at()}: shape ${shown(shape)} has more elements than can be counted`);
     }
     if (size !== end - begin) {
-      const expected = `${dtypeNames[dtype]} ${show(shape)} needs ${size}`;
+      const expected = `${dtypeNames[dtype]} ${shown(shape)} needs ${size}`;
       this.fail('SAFETENSORS_SIZE', `${at()}: data_offsets hold ${end - begin} bytes, ${expected}`);
     }
     return { name, dtype, shape, begin, end };
@@ -229,7 +216,7 @@ class Parser {
     const inOrder = entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end);
     let end = 0;
     for (const entry of inOrder) {
-      const at = () => `tensor ${quote(entry.name)} begins at byte ${entry.begin}`;
+      const at = () => `tensor ${quoted(entry.name)} begins at byte ${entry.begin}`;
       if (entry.begin < end)
         this.fail('SAFETENSORS_OVERLAP', `${at()}, inside another one that ends at ${end}`);
       if (entry.begin > end) this.fail('SAFETENSORS_HOLE', `${at()}, expected ${end}: a hole in the data`);
@@ -256,7 +243,7 @@ class Parser {
     if (at < 0 || !/^[0-9a-f]{64}$/.test(expected)) {
       this.fail(
         'SAFETENSORS_CHECKSUM',
-        `damaged: its checksum is ${show(expected)}, expected 64 hexadecimal digits`,
+        `damaged: its checksum is ${shown(expected)}, expected 64 hexadecimal digits`,
       );
     }
     const digits = lengthBytes + at + checksumMark.byteLength;
@@ -370,7 +357,7 @@ function entryText(name: string, { dtype, shape, data }: StoredTensor, begin: nu
   const size = elementCount(shape) * storedBytes(dtype);
   if (size !== data.byteLength) {
     const needs = `${dtype} [${shape}] needs ${size} bytes, its data have ${data.byteLength}`;
-    throw new CheckpointError(`safetensors: tensor ${quote(name)}: ${needs}`, { code: 'SAFETENSORS_SIZE' });
+    throw new CheckpointError(`safetensors: tensor ${quoted(name)}: ${needs}`, { code: 'SAFETENSORS_SIZE' });
   }
   const offsets = `[${begin},${begin + size}]`;
   return `{"dtype":"${dtypeNames[dtype]}","shape":[${shape.join(',')}],"data_offsets":${offsets}}`;

@@ -2,6 +2,8 @@
 // tensors into our names and layouts, and back with the same bits.
 
 import { CheckpointError } from '../core/errors.ts';
+import { isCount } from './jsonText.ts';
+import { classesProblem } from './layerTable.ts';
 import { describeMisfits, few, type Match, noMisfits, sameShape } from './matching.ts';
 import { optionsOf } from './rules.ts';
 import {
@@ -12,6 +14,7 @@ import {
   type WeightTensor,
 } from './storedTensor.ts';
 import { type TorchArch, type TorchTable, torchClasses, torchTables } from './torchNames.ts';
+import { readNotes, torchSources } from './torchNotes.ts';
 import { transposedEach } from './transpose.ts';
 
 /** Codes of the errors of these files; stable. */
@@ -19,10 +22,12 @@ export type TorchCode = 'WEIGHTS_FOREIGN' | 'TORCH_WEIGHTS' | 'TORCH_DTYPE';
 
 /**
  * PyTorch's normalizations count the batches of their training. The counts change nothing; they are kept so that a file
- * comes out as it went in: one number where all are equal, `absent` where the file has none, else each by its name there.
+ * comes out as it went in (as i64, which PyTorch writes): one number where all are equal, `absent` where the file has none,
+ * else each by its name there.
  */
 export type BatchesTracked = number | 'absent' | Readonly<Record<string, number>>;
 
+/** Weights of a file with PyTorch's names, with the rules of the program that they are of. */
 export interface TorchWeights {
   /** Both have torchvision's names for Inception V3; then it is torchvision. */
   readonly source: 'timm' | 'torchvision';
@@ -51,42 +56,66 @@ function toTorch(shape: readonly number[], data: Float32Array): Float32Array {
   return shape.length === 4 ? transposedEach(data, out, height * width, inner) : data;
 }
 
-/** The networks, each with how many of its tensors the file has by name. */
-function candidates(stored: StoredTensors) {
+/** A network that the tensors of a file may be of. */
+interface Candidate {
+  readonly arch: TorchArch;
+  readonly table: TorchTable;
+  /** Undefined: without classifier. */
+  readonly classes: number | undefined;
+  /** Of the classifier at the side; undefined: without it. */
+  readonly auxiliaryClasses: number | undefined;
+  /** How many of the network's tensors the file has by name, from 0 to 1. */
+  readonly share: number;
+}
+
+/** The networks that there are, each with how well its names fit. */
+function candidates(stored: StoredTensors): readonly Candidate[] {
   const classes = torchClasses(stored);
-  const side = [...stored.keys()].some((name) => name.startsWith('AuxLogits.'))
+  const hasSide = [...stored.keys()].some((name) => name.startsWith('AuxLogits.'));
+  const auxiliaryClasses = hasSide
     ? (stored.get('AuxLogits.fc.weight')?.shape[0] ?? classes ?? 1000)
     : undefined;
-  const networks = [
-    { arch: 'xception', source: 'timm', auxiliary: false, table: torchTables.xception(classes) },
-    {
+  const candidate = (network: Omit<Candidate, 'share' | 'classes'>): Candidate => {
+    const { weights } = network.table;
+    const named = weights.filter(({ torchName }) => stored.has(torchName)).length;
+    return { ...network, classes, share: named / weights.length };
+  };
+  return [
+    candidate({ arch: 'xception', auxiliaryClasses: undefined, table: torchTables.xception(classes) }),
+    candidate({
       arch: 'inception_v3',
-      source: 'torchvision',
-      auxiliary: side !== undefined,
-      table: torchTables.inception_v3(classes, side),
-    },
-  ] as const;
-  return networks.map((network) => ({
-    ...network,
-    classes,
-    share:
-      network.table.weights.filter(({ torchName }) => stored.has(torchName)).length /
-      network.table.weights.length,
-  }));
+      auxiliaryClasses,
+      table: torchTables.inception_v3(classes, auxiliaryClasses),
+    }),
+  ];
 }
 
 /** Whether the tensors of a file are, by their names, mostly those of a network of timm or torchvision. */
 export const looksLikeTorch = (stored: StoredTensors): boolean =>
   candidates(stored).some(({ share }) => share >= 0.5);
 
-/** The counts of batches, which are taken out of `unused`. */
-function countsOf(stored: StoredTensors, { counters }: TorchTable, unused: Set<string>): BatchesTracked {
+/** The first element as a number, exactly but for integers that a number cannot hold. */
+const firstOf = (tensor: StoredTensor): number =>
+  tensor.dtype === 'f16' || tensor.dtype === 'bf16' ? Number(toFloat32(tensor)[0]) : Number(tensor.data[0]);
+
+/**
+ * The counts of batches, which are taken out of `unused`. Some programs save them as floats with everything else.
+ * @param fail called with one that is no count
+ */
+function countsOf(
+  stored: StoredTensors,
+  { counters }: TorchTable,
+  unused: Set<string>,
+  fail: (message: string) => never,
+): BatchesTracked {
   const counts: Record<string, number> = {};
   for (const name of counters) {
     const tensor = stored.get(name);
     if (tensor === undefined || elementCount(tensor.shape) !== 1) continue;
+    const count = firstOf(tensor);
+    if (!isCount(count)) fail(`${name} is ${count}, expected a whole number from 0`);
     unused.delete(name);
-    counts[name] = Number(tensor.data[0]);
+    counts[name] = count;
   }
   const values = Object.values(counts);
   if (values.length === 0) return 'absent';
@@ -99,7 +128,8 @@ function countsOf(stored: StoredTensors, { counters }: TorchTable, unused: Set<s
 /**
  * The weights among stored tensors that have timm's or torchvision's names.
  * @param metadata of the file; `transform_input` says whether torchvision's network has it, where somebody noted it
- * @throws CheckpointError with a {@link TorchCode} for tensors that are missing, unknown, of another shape or not floating
+ * @throws CheckpointError with a {@link TorchCode} for tensors that are missing, unknown, of another shape or not floating,
+ *   for a classifier without classes, and for notes that are not understood
  */
 export function parseTorch(
   stored: StoredTensors,
@@ -110,9 +140,12 @@ export function parseTorch(
     throw new CheckpointError(`${file}: ${message}`, { file, code });
   };
   const found = candidates(stored).reduce((best, next) => (next.share > best.share ? next : best));
-  const { arch, source, classes, table, auxiliary } = found;
+  const { arch, classes, auxiliaryClasses, table } = found;
+  const problem = classesProblem(classes) ?? classesProblem(auxiliaryClasses);
+  if (problem !== undefined) fail('TORCH_WEIGHTS', problem);
+  const source = torchSources[arch];
   const unused = new Set(stored.keys());
-  const batchesTracked = countsOf(stored, table, unused);
+  const batchesTracked = countsOf(stored, table, unused, (message) => fail('TORCH_DTYPE', message));
   const misfits = noMisfits();
   const tensors = new Map<string, WeightTensor>();
   const matched: Match[] = [];
@@ -132,19 +165,17 @@ export function parseTorch(
   misfits.unexpected.push(...unused);
   const problems = describeMisfits(misfits);
   if (problems !== undefined) fail('TORCH_WEIGHTS', `weights do not fit ${source}'s ${arch}: ${problems}`);
-  const transform = metadata.get('transform_input')?.toLowerCase();
-  const transformed = arch === 'inception_v3' && transform === 'true';
-  const noted = transformed || (arch === 'inception_v3' && transform === 'false');
+  const notes = readNotes(arch, metadata, (message) => fail('TORCH_WEIGHTS', message));
   return {
     source,
     arch,
     classes,
     options: {
       ...optionsOf(source, arch),
-      ...(auxiliary ? { auxiliary: true } : {}),
-      ...(transformed ? { transformInput: true } : {}),
+      ...(auxiliaryClasses === undefined ? {} : { auxiliary: true }),
+      ...(notes.transformInput ? { transformInput: true } : {}),
     },
-    preprocessing: noted ? 'imagenet' : source,
+    preprocessing: notes.preprocessing,
     tensors,
     matched,
     batchesTracked,

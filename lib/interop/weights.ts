@@ -5,18 +5,20 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
 import { imagenetLabels } from './imagenet.ts';
+import { isCount, isObject, maximumNesting, nestsTooDeep } from './jsonText.ts';
 import { readKerasArchive } from './kerasArchive.ts';
 import { type KerasArch, type KerasWeights, kerasTables, readKeras } from './kerasH5.ts';
 import { writeKeras } from './kerasWrite.ts';
-import type { Match } from './matching.ts';
-import { checkExpressible } from './rules.ts';
+import { few, type Match } from './matching.ts';
+import { quoted, shown } from './printable.ts';
+import { type Activation, checkExpressible } from './rules.ts';
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { type StoredTensors, toFloat32, type WeightTensor } from './storedTensor.ts';
 import { type TorchArch, torchTables } from './torchNames.ts';
+import { torchMetadata } from './torchNotes.ts';
 import { type BatchesTracked, looksLikeTorch, parseTorch, toTorchTensors } from './torchWeights.ts';
 
-/** What makes probabilities of logits: of one class per image, or of each class by itself. */
-export type Activation = 'softmax' | 'sigmoid';
+export type { Activation } from './rules.ts';
 
 /** Weights and what is known of them. */
 export interface WeightFile {
@@ -98,8 +100,9 @@ const checkpointName = /^step-(\d+)$/;
 
 /**
  * Reads weights: `.safetensors` (ours, timm's and torchvision's, told apart by their tensors' names), Keras' `.h5`,
- * `.weights.h5` or `.keras`, a checkpoint folder, or a run folder, of which the newest undamaged checkpoint is taken. Of a checkpoint, the Polyak average is read where there is
- * one.
+ * `.weights.h5` or `.keras`, a checkpoint folder, or a run folder, of which the newest undamaged checkpoint is taken. Of a
+ * checkpoint, the Polyak average is read where there is one. Keras' HDF5 keeps the JavaScript thread while it is read: 0.3 to
+ * 1.8 s were seen for Xception.
  * @throws DataError `FILE_MISSING`, `FILE_READ`, `FILE_EMPTY`, `WEIGHTS_FORMAT` (unknown ending) or
  *   `WEIGHTS_FOLDER`; CheckpointError for a file that is damaged, of another network or of another program.
  */
@@ -129,16 +132,8 @@ function classesOf(classes: number | undefined): Pick<WeightFile, 'classes' | 'l
   return classes === imagenetLabels.length ? { classes, labels: imagenetLabels } : { classes };
 }
 
-function fromKeras({ arch, classes, options, tensors, matched }: KerasWeights): WeightFile {
-  return {
-    source: 'keras',
-    arch,
-    ...classesOf(classes),
-    preprocessing: 'keras',
-    options,
-    tensors,
-    matched,
-  };
+function fromKeras({ classes, layout: _, ...rest }: KerasWeights): WeightFile {
+  return { source: 'keras', ...rest, ...classesOf(classes), preprocessing: 'keras' };
 }
 
 function fromTorch({ tensors: stored, metadata }: SafetensorsFile, file: string): WeightFile {
@@ -190,10 +185,7 @@ type Config = Omit<WeightFile, 'source' | 'tensors' | 'file' | 'matched'>;
 const formatName = 'depthwise';
 const formatVersion = '1';
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-const isPositiveInteger = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) > 0;
+const isPositive = (value: unknown): boolean => isCount(value) && value > 0;
 
 /**
  * Each field of the configuration, with the test that it must pass; `undefined` passes where it may be
@@ -201,18 +193,18 @@ const isPositiveInteger = (value: unknown): value is number =>
  */
 const fieldTests: Readonly<Record<keyof Config, (value: unknown) => boolean>> = {
   arch: (value) => typeof value === 'string' && value !== '',
-  classes: (value) => value === undefined || isPositiveInteger(value),
+  classes: (value) => value === undefined || isPositive(value),
   labels: (value) =>
     value === undefined || (Array.isArray(value) && value.every((x) => typeof x === 'string')),
   preprocessing: (value) => typeof value === 'string',
-  size: (value) => value === undefined || isPositiveInteger(value),
+  size: (value) => value === undefined || isPositive(value),
   activation: (value) => value === undefined || value === 'softmax' || value === 'sigmoid',
   options: isObject,
   batchesTracked: (value) =>
     value === undefined ||
     value === 'absent' ||
-    typeof value === 'number' ||
-    (isObject(value) && Object.values(value).every((count) => typeof count === 'number')),
+    isCount(value) ||
+    (isObject(value) && Object.values(value).every(isCount)),
 };
 
 function parseConfig(text: string, file: string): Config {
@@ -225,10 +217,11 @@ function parseConfig(text: string, file: string): Config {
   } catch {
     return refuse('is not JSON');
   }
+  if (nestsTooDeep(text)) return refuse(`is nested deeper than ${maximumNesting} levels`);
   if (!isObject(config)) return refuse('is not an object');
   for (const [field, test] of Object.entries(fieldTests)) {
     if (!test(config[field]))
-      refuse(`has ${field}: ${JSON.stringify(config[field])?.slice(0, 60) ?? 'nothing'}`);
+      refuse(`has ${field}: ${config[field] === undefined ? 'nothing' : shown(config[field])}`);
   }
   const { labels, classes } = config as Partial<Config>;
   if (labels !== undefined && labels.length !== classes)
@@ -244,18 +237,21 @@ function parseOwn({ tensors: stored, metadata, checked }: SafetensorsFile, file:
     throw new CheckpointError(`${file}: ${message}`, { file, code });
   };
   if (metadata.get('format') !== formatName) {
-    const names = [...stored.keys()].slice(0, 3).join(', ');
+    const names = few([...stored.keys()]);
     return refuse(
       'WEIGHTS_FOREIGN',
       `weights of another program: neither depthwise's nor those of timm's legacy_xception or torchvision's ` +
-        `inception_v3; its tensors are ${names}, …`,
+        `inception_v3; its tensors are ${names}`,
     );
   }
   // Ours always has a checksum: without one, damage has hit the very place of it.
   if (!checked) return refuse('SAFETENSORS_CHECKSUM', 'damaged: its checksum is missing');
   const version = metadata.get('version');
   if (version !== formatVersion) {
-    return refuse('WEIGHTS_VERSION', `format version ${version}, this version reads ${formatVersion}`);
+    return refuse(
+      'WEIGHTS_VERSION',
+      `format version ${quoted(version ?? '')}, this version reads ${formatVersion}`,
+    );
   }
   const { arch, preprocessing, options, ...rest } = parseConfig(metadata.get('config') ?? '', file);
   const tensors = new Map<string, WeightTensor>();
@@ -286,19 +282,11 @@ export function weightMetadata(weights: Omit<WeightFile, 'tensors'>): Map<string
 const isKerasArch = (arch: string): arch is KerasArch => Object.hasOwn(kerasTables, arch);
 const isTorchArch = (arch: string): arch is TorchArch => Object.hasOwn(torchTables, arch);
 
-/** The metadata of a file with PyTorch's names; what torchvision's weights do not say of themselves is noted if known. */
-function torchMetadata({ arch, options, preprocessing }: WeightFile): Map<string, string> {
-  const metadata = new Map([['format', 'pt']]);
-  if (arch === 'inception_v3' && preprocessing === 'imagenet') {
-    metadata.set('transform_input', String(options.transformInput === true));
-  }
-  return metadata;
-}
-
 /**
  * Writes weights by the file's ending, atomically: `.safetensors` keeps everything; `.timm.safetensors` and
- * `.torchvision.safetensors` have their names and shapes; `.h5` and `.weights.h5` are for Keras. The last four keep the
- * tensors only. The same weights give the same bytes: no time, no path.
+ * `.torchvision.safetensors` have their names and shapes, and note `transform_input` and preprocessing (torchNotes.ts);
+ * `.h5` and `.weights.h5` are for Keras. Labels, size and activation are kept in ours alone. The same weights give the same
+ * bytes: no time, no path.
  * @throws ArgumentError for an unknown ending; CheckpointError when the file cannot be written, or `KERAS_WEIGHTS`,
  *   `TIMM_WEIGHTS`, `TORCHVISION_WEIGHTS` or `TORCH_WEIGHTS` when that program's network computes something else.
  */
@@ -320,6 +308,8 @@ export async function writeWeights(file: string, weights: WeightFile): Promise<v
   checkExpressible(file, format, weights);
   if (isTorchArch(arch)) {
     const stored = toTorchTensors(arch, tensors, weights.batchesTracked, file);
-    await writeSafetensors(file, stored, torchMetadata(weights), { checksum: false });
+    const transformInput = weights.options.transformInput === true;
+    const metadata = torchMetadata(arch, { transformInput, preprocessing: weights.preprocessing });
+    await writeSafetensors(file, stored, metadata, { checksum: false });
   }
 }

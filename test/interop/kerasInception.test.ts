@@ -142,7 +142,7 @@ describe('.keras archives', function () {
     const error = await rejection(
       parseKerasArchive(await archive({ 'config.json': mixed, 'model.weights.h5': weights })),
     );
-    expect(error.code).to.equal('KERAS_WEIGHTS');
+    expect(error.code).to.equal('KERAS_CONFIG');
     expect(error.message).to.contain('epsilon 0.00001 and 0.001, expected one value');
   });
 

@@ -88,6 +88,11 @@ describe('safetensors', () => {
     ['SAFETENSORS_HEADER_JSON', 'text that is not JSON', fileOf('{"a":')],
     ['SAFETENSORS_HEADER_JSON', 'bytes that are not UTF-8', fileOf('{"a":1}').fill(0xff, 10, 11)],
     ['SAFETENSORS_HEADER_JSON', 'brackets nested deeply', fileOf(`{"a":${'['.repeat(1_000_000)}`)],
+    [
+      'SAFETENSORS_HEADER_JSON',
+      'lists within lists, all closed',
+      fileOf(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`),
+    ],
     ['SAFETENSORS_HEADER_OBJECT', 'a list', fileOf([1, 2])],
     ['SAFETENSORS_HEADER_OBJECT', 'null', fileOf('null')],
     ['SAFETENSORS_HEADER_OBJECT', 'a space before the object', fileOf(' {}')],

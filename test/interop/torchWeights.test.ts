@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { imagenetLabels, imagenetSynsets } from '../../lib/interop/imagenet.ts';
-import { writeSafetensors } from '../../lib/interop/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../../lib/interop/safetensors.ts';
 import { elementCount, type StoredTensor, type StoredTensors } from '../../lib/interop/storedTensor.ts';
 import { parseTorch, toTorchTensors } from '../../lib/interop/torchWeights.ts';
 import { readWeights, writeWeights } from '../../lib/interop/weights.ts';
@@ -136,6 +136,35 @@ describe("weights with PyTorch's names", function () {
         }
       });
 
+      it('take counts of batches of any type of number, and refuse what is no count', () => {
+        const counters = Object.keys(recorded[source]).filter((name) => name.endsWith('tracked'));
+        const counted = (tensor: StoredTensor) =>
+          parseTorch(
+            changed((tensors) => {
+              for (const name of counters) tensors.set(name, tensor);
+            }),
+            plain,
+            'x.safetensors',
+          ).batchesTracked;
+        expect(counted({ dtype: 'f32', shape: [], data: Float32Array.of(12) })).to.equal(12);
+        expect(counted({ dtype: 'f16', shape: [], data: Uint16Array.of(0x4a00) })).to.equal(12);
+        for (const count of [Number.NaN, 0.5, -1, Number.POSITIVE_INFINITY]) {
+          expect(() => counted({ dtype: 'f64', shape: [], data: Float64Array.of(count) }))
+            .to.throw(`num_batches_tracked is ${count}, expected a whole number from 0`)
+            .with.property('code', 'TORCH_DTYPE');
+        }
+        const large = BigInt64Array.of(2n ** 60n);
+        expect(() => counted({ dtype: 'i64', shape: [], data: large })).to.throw(/expected a whole number/);
+      });
+
+      it('are refused with a classifier without classes', () => {
+        const none: StoredTensor = { dtype: 'f32', shape: [0, 2048], data: new Float32Array() };
+        const empty = changed((tensors) => tensors.set('fc.weight', none));
+        expect(() => parseTorch(empty, plain)).to.throw(
+          /its classifier has 0 classes, expected 1 to 100000$/,
+        );
+      });
+
       it('may lack the classifier', async () => {
         const bare = changed((tensors) => {
           for (const name of [...tensors.keys()]) if (/^(fc|AuxLogits)\./.test(name)) tensors.delete(name);
@@ -191,6 +220,36 @@ describe("weights with PyTorch's names", function () {
       preprocessing: 'imagenet',
     });
     expect(noted('False')).to.deep.include({ options: rules, preprocessing: 'imagenet' });
+  });
+
+  it('note what their tensors do not say, so that it is read again', async () => {
+    const inception = parseTorch(withoutSide(stateDict(recorded.torchvision)), plain);
+    const timm = parseTorch(stateDict(recorded.timm), plain);
+    const cases = [
+      [inception, { transformInput: true }, 'imagenet', { transform_input: 'True' }],
+      [inception, {}, 'imagenet', { transform_input: 'False' }],
+      [inception, {}, 'torchvision', {}],
+      // What the file would be taken for is another rule.
+      [inception, { transformInput: true }, 'keras', { transform_input: 'True', preprocessing: 'keras' }],
+      [inception, {}, 'timm', { preprocessing: 'timm' }],
+      [timm, {}, 'timm', {}],
+      [timm, {}, 'imagenet', { preprocessing: 'imagenet' }],
+    ] as const;
+    for (const [{ classes = 0, ...weights }, options, preprocessing, noted] of cases) {
+      const file = at(`x.${weights.source}.safetensors`);
+      const changed = { ...weights, classes, preprocessing, options: { ...weights.options, ...options } };
+      await writeWeights(file, changed);
+      expect(Object.fromEntries((await readSafetensors(file)).metadata)).to.deep.equal({
+        format: 'pt',
+        ...noted,
+      });
+      const again = await readWeights(file);
+      expect(again).to.deep.include({ preprocessing, options: changed.options });
+    }
+    const odd = new Map([['transform_input', 'perhaps\u001b[2J']]);
+    expect(() => parseTorch(withoutSide(stateDict(recorded.torchvision)), odd)).to.throw(
+      'its transform_input is "perhaps\\u001b[2J", expected true or false',
+    );
   });
 
   it('of 16 bits are read exactly', () => {

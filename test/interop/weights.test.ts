@@ -1,13 +1,15 @@
 // Files of weights by their ending, run and checkpoint folders, atomic writing.
 
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { CheckpointError } from '../../lib/core/errors.ts';
-import { removeTemporaryFiles, writeFileAtomic } from '../../lib/interop/atomic.ts';
+import { makeFolder, removeTemporaryFiles, writeFileAtomic } from '../../lib/interop/atomic.ts';
 import { readNpy, writeNpy } from '../../lib/interop/npy.ts';
 import { serializeSafetensors, writeSafetensors } from '../../lib/interop/safetensors.ts';
+import type { StoredTensors } from '../../lib/interop/storedTensor.ts';
 import { readWeights, type WeightFile, writeWeights } from '../../lib/interop/weights.ts';
 import { ourWeights } from '../support/kerasFiles.ts';
 import { damages, rejection } from './corruption.ts';
@@ -126,7 +128,7 @@ describe('files of weights', () => {
   }
 
   it('refuses safetensors of other programs, and unknown configurations', async () => {
-    const tensors = new Map([
+    const tensors: StoredTensors = new Map([
       ['conv1.weight', { dtype: 'f32', shape: [1], data: new Float32Array(1) } as const],
     ]);
     const refused = async (metadata: Record<string, string>) => {
@@ -136,6 +138,9 @@ describe('files of weights', () => {
     const foreign = await refused({ format: 'pt' });
     expect(foreign.code).to.equal('WEIGHTS_FOREIGN');
     expect(foreign.message).to.contain('conv1.weight');
+    tensors.set('\u001b[2J', { dtype: 'f32', shape: [1], data: new Float32Array(1) });
+    expect((await refused({ format: 'pt' })).message).to.contain('\\u001b[2J');
+    tensors.delete('\u001b[2J');
     expect((await refused({ format: 'depthwise', version: '2' })).code).to.equal('WEIGHTS_VERSION');
     const ours = { format: 'depthwise', version: '1' };
     const config = { arch: 'x', preprocessing: 'keras', options: {} };
@@ -145,9 +150,11 @@ describe('files of weights', () => {
       { ...config, arch: 3 },
       { ...config, classes: 2.5 },
       { ...config, classes: 2, labels: ['a'] },
+      { ...config, batchesTracked: 0.5 },
+      `{"arch":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
     ]) {
       const text = typeof wrong === 'string' ? wrong : JSON.stringify(wrong);
-      expect((await refused({ ...ours, config: text })).code, text).to.equal('WEIGHTS_CONFIG');
+      expect((await refused({ ...ours, config: text })).code, text.slice(0, 80)).to.equal('WEIGHTS_CONFIG');
     }
   });
 
@@ -218,6 +225,28 @@ describe('files of weights', () => {
       await writeFile(at('notes.tmp'), 'mine');
       expect(await removeTemporaryFiles(folder)).to.deep.equal(['.model.safetensors.12-0-3.tmp']);
       expect((await readdir(folder)).sort()).to.deep.equal(['model.safetensors', 'notes.tmp']);
+    });
+  });
+
+  describe('folders', () => {
+    it('are made with those above them, once or twice', async () => {
+      await makeFolder(at('a', 'b', 'c'));
+      await makeFolder(at('a', 'b', 'c'));
+      expect(await readdir(at('a', 'b'))).to.deep.equal(['c']);
+    });
+
+    it('that cannot be made are an error, also where the system says that the one above is not there', async function () {
+      await writeFile(at('file'), '');
+      const inFile = await rejection(makeFolder(at('file', 'a')));
+      expect(inFile.message).to.contain(
+        `${at('file', 'a')}: cannot be written: a part of its path is a file`,
+      );
+      if (!existsSync('/proc/self')) this.skip();
+      const refused = await rejection(makeFolder('/proc/x/y'));
+      expect(refused.code).to.equal('READ_ONLY');
+      expect(refused.message).to.equal(
+        '/proc/x/y: cannot be written: its file system lets nobody make folders there',
+      );
     });
   });
 

@@ -1,9 +1,20 @@
-// Finding a key that an object of a JSON text has twice, which JSON.parse passes over in silence.
+// What JSON.parse leaves to its callers: whether a value is an object, and what it passes over in silence, namely a key
+// that an object has twice, and nesting so deep that whoever walks the result runs out of stack.
+
+/** Whether a value out of JSON is an object, which a list is not. */
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Whether a value is a whole number from 0 that JavaScript holds exactly. */
+export const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
 
 const quoteCode = 0x22;
 const slashCode = 0x5c;
 const openCode = 0x7b;
 const closeCode = 0x7d;
+const openListCode = 0x5b;
+const closeListCode = 0x5d;
 const colonCode = 0x3a;
 
 /** The index after the string that starts with the quote at `start`. */
@@ -59,4 +70,21 @@ export function duplicateKey(text: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** No file of weights nests its JSON deeper; what does would exhaust the stack of functions that call themselves. */
+export const maximumNesting = 64;
+
+/** Whether objects and lists of `text`, which must be valid JSON, lie in one another deeper than {@link maximumNesting}. */
+export function nestsTooDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === openCode || code === openListCode) {
+      depth += 1;
+      if (depth > maximumNesting) return true;
+    } else if (code === closeCode || code === closeListCode) depth -= 1;
+    else if (code === quoteCode) at = stringEnd(text, at) - 1;
+  }
+  return false;
 }
