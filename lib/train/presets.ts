@@ -50,6 +50,20 @@ const xceptionDecay = 1e-5;
 /** Section 4.3: tuned for Inception V3 on ImageNet, and used for ImageNet and JFT alike. */
 const inceptionDecay = 4e-5;
 
+/** What both recipes for little data have: Adam needs no tuning to the batch, and small batches make many steps of few images. */
+const littleData = {
+  optimizer: 'adam',
+  schedule: 'cosine',
+  batch: 16,
+  weightDecay: 0,
+  /** The average follows within tens of steps, as the running statistics do. */
+  polyak: 0.99,
+  batchNormMomentum: 0.97,
+  dropout: 0.5,
+  labelSmoothing: 0.1,
+  augment: 'light',
+} as const satisfies Recipe;
+
 /**
  * Recipes by name. What the paper does not say (images per step, epochs, random changes to images, RMSprop's ρ and ε) is
  * left to the defaults.
@@ -64,38 +78,9 @@ export const presets = {
    * A network that has learned other images, on a few hundred or thousand of one's own: everything is trained from the
    * first step, at rates that do not tear down what is there. docs/training.md has what was measured.
    */
-  finetune: {
-    optimizer: 'adam',
-    lr: 0.0002,
-    schedule: 'cosine',
-    warmup: 50,
-    batch: 16,
-    epochs: 10,
-    weightDecay: 0,
-    polyak: 0.99,
-    dropout: 0.5,
-    batchNormMomentum: 0.97,
-    labelSmoothing: 0.1,
-    augment: 'light',
-  },
-  /**
-   * From random weights on a few thousand images. Small batches make many steps of few images, Adam needs no tuning to the
-   * batch, and statistics and average follow within tens of steps. docs/training.md has what was measured.
-   */
-  small: {
-    optimizer: 'adam',
-    lr: 0.001,
-    schedule: 'cosine',
-    warmup: 100,
-    batch: 16,
-    epochs: 15,
-    weightDecay: 0,
-    polyak: 0.99,
-    dropout: 0.5,
-    batchNormMomentum: 0.97,
-    labelSmoothing: 0.1,
-    augment: 'light',
-  },
+  finetune: { ...littleData, lr: 0.0002, warmup: 50, epochs: 10 },
+  /** From random weights on a few thousand images. docs/training.md has what was measured. */
+  small: { ...littleData, lr: 0.001, warmup: 100, epochs: 15 },
 } as const satisfies Readonly<Record<string, Recipe>>;
 
 /** Name of a recipe in {@link presets}. */
