@@ -19,8 +19,18 @@ fi
 
 sources=(native/cuda/*.cu)
 flags=(-std=c++17 -O3 "-DDW_BACKEND_NAME=\"cuda\"" -Inative/cuda -Inative/common -Inative/include -Xcompiler=-Wall)
+# PTX is the costly half, and the kernels ask for nothing that came after compute_80, or compute_90: architectures share it.
+declare -A machines
 for architecture in "${architectures[@]}"; do
-  flags+=("-gencode=arch=compute_$architecture,code=sm_$architecture")
+  case "$architecture" in
+    80 | 86 | 89) virtual=80 ;;
+    90 | 100 | 120) virtual=90 ;;
+    *) virtual=$architecture ;;
+  esac
+  machines[$virtual]+="${machines[$virtual]:+,}sm_$architecture"
+done
+for virtual in $(printf '%s\n' "${!machines[@]}" | sort -n); do
+  flags+=("-gencode=arch=compute_$virtual,code=[${machines[$virtual]}]")
 done
 state=$({ nvcc --version; echo "${flags[*]}"; cat "$0"; find native/cuda native/common native/include \
   -name '*.cu' -o -name '*.cuh' -o -name '*.h' | sort | xargs cat; } | sha256sum)

@@ -41,9 +41,8 @@ double timeOf(Stopwatch& stopwatch, const std::function<void()>& launch, double 
   return times[kRuns / 2];
 }
 
-bool Budget::spent() const {
-  const double used = open_ > 0 ? std::chrono::duration<double>(Clock::now() - begun_).count() : 0;
-  return used >= left_;
+double Budget::left() const {
+  return open_ > 0 ? left_ - std::chrono::duration<double>(Clock::now() - begun_).count() : left_;
 }
 
 Budget::Use::Use(Budget& budget) : budget_(budget) {

@@ -26,7 +26,8 @@ double timeOf(Stopwatch& stopwatch, const std::function<void()>& launch, double 
 class Budget {
  public:
   explicit Budget(double seconds) : left_(seconds) {}
-  bool spent() const;
+  bool spent() const { return left() <= 0; }
+  double left() const;  // seconds; 0 or less when spent
 
   // Counts from its construction to its end. Of several, one within the other, the outermost counts.
   class Use {

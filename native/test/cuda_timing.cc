@@ -76,12 +76,13 @@ void checkRuns() {
 void checkBudget() {
   Budget none(0), little(0.05), endless(kNoTime);
   expect(none.spent() && !little.spent() && !endless.spent(), "a budget is spent when nothing is left");
+  expect(near(none.left(), 0) && near(little.left(), 0.05), "what is left of a new budget is all of it");
   {
     const Budget::Use outer(little), inner(little);
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     expect(!little.spent(), "uses within each other count once");
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
-    expect(little.spent(), "what is being used counts");
+    expect(little.spent() && little.left() < 0, "what is being used counts");
   }
   expect(little.spent(), "what was used counts");
   setenv("DEPTHWISE_PLAN_SECONDS", "2.5", 1);

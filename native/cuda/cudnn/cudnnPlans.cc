@@ -135,12 +135,12 @@ std::unique_ptr<Plan> CudnnPlans::planOf(const Problem& problem) {
 Selection CudnnPlans::chooseAndKeep(const GraphMaker& graph, const Requirements& requirements,
                                     const std::string& full) {
   Timing* timing = options_.timing;
-  const bool hurried = timing != nullptr && timing->budget.spent();
   std::optional<Budget::Use> use;
   if (timing != nullptr) use.emplace(timing->budget);
   Selection selection = choose(workshop_, graph, requirements, options_.limits, timing);
-  // Where there was no time left to choose, the next process may have it.
-  if (hurried && !requirements.deterministic) return selection;
+  // Where there was no time or no memory to choose, the next process may have it.
+  const bool timed = selection.description.milliseconds >= 0;
+  if (timing != nullptr && !timed && !requirements.deterministic) return selection;
   try {
     disk_.store(full, {selection.description, selection.executable->workspace(),
                        savePlan(selection.executable->plan())});

@@ -254,7 +254,9 @@ Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requiremen
     std::shared_ptr<Executable> executable;
   };
   std::vector<Built> built;
-  Building building(workshop, graphOf, first, limits.seconds);
+  // One question may not take more than is left for all.
+  const double seconds = scratch ? std::min(limits.seconds, timing->budget.left()) : limits.seconds;
+  Building building(workshop, graphOf, first, seconds);
   std::map<int64_t, int> perEngine;
   size_t next = 0;
   while (next < all.size() && static_cast<int>(built.size()) < wanted) {
@@ -286,7 +288,7 @@ Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requiremen
         built.push_back({attempt.at, std::make_shared<Executable>(std::move(attempt.target),
                                                                   std::move(*attempt.plan), binding)});
     }
-    if (!built.empty() && building.elapsed() > limits.seconds) break;
+    if (!built.empty() && building.elapsed() > seconds) break;
   }
   for (; next < all.size(); next++) all[next].refused = refusal(first.engines[next], requirements);
 
