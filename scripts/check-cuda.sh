@@ -18,7 +18,7 @@ if ! command -v nvcc >/dev/null; then
 fi
 
 sources=(native/cuda/*.cu)
-flags=(-std=c++17 -O3 "-DDW_BACKEND_NAME=\"cuda\"" -Inative/cuda -Inative/common -Inative/include -Xcompiler=-Wall)
+flags=(-std=c++17 -O3 "-DDW_BACKEND_NAME=\"cuda\"" -Inative/cuda -Inative/common -Inative/include)
 # PTX is the costly half, and the kernels ask for nothing that came after compute_80, or compute_90: architectures share it.
 declare -A machines
 for architecture in "${architectures[@]}"; do
@@ -41,14 +41,15 @@ if [ "$(cat "$out/state" 2>/dev/null || true)" = "$state" ]; then
 fi
 rm -f "$out"/*.log "$out/state"
 
-# One file on each core: of what one nvcc does for an architecture after the other, little can be done side by side.
+# The code of devices alone: what runs on the host is compiled where the backend is built. One file on each core: of what one
+# nvcc does for an architecture after the other, little can be done side by side.
 compile=$(mktemp)
 trap 'rm -f "$compile"' EXIT
 {
-  echo 'log=$1/$(basename "$2").log object=$1/$(basename "$2").o'
+  echo 'log=$1/$(basename "$2").log object=$1/$(basename "$2").fatbin'
   printf 'nvcc'
   printf ' %q' "${flags[@]}"
-  echo ' -Xptxas -v -c "$2" -o "$object" >"$log" 2>&1 && rm "$object" ||'
+  echo ' -Xptxas -v -fatbin "$2" -o "$object" >"$log" 2>&1 && rm "$object" ||'
   echo '  { grep -E "error|warning" "$log" || tail -n 5 "$log"; exit 1; } >&2'
 } >"$compile"
 started=$SECONDS
