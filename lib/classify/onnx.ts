@@ -1,6 +1,8 @@
 // Classifiers as ONNX files: the inference program is traced, normalization is folded into the filters, and every
 // instruction becomes an operation.
 
+import type { Backend } from '../backend/backend.ts';
+import { openDevice } from '../backend/devices.ts';
 import { apply } from '../core/apply.ts';
 import { aval } from '../core/aval.ts';
 import { withBackend } from '../core/device.ts';
@@ -10,7 +12,7 @@ import { optimize, passNames } from '../core/passes/pipeline.ts';
 import type { Instruction, ValueId } from '../core/program.ts';
 import { Recorder } from '../core/recorder.ts';
 import { scope } from '../core/scope.ts';
-import type { Tensor } from '../core/tensor.ts';
+import { type Tensor, tensor } from '../core/tensor.ts';
 import { recording } from '../core/traceState.ts';
 import { writeFileAtomic } from '../interop/atomic.ts';
 import { encodeOnnx } from '../interop/onnx/schema.ts';
@@ -37,29 +39,49 @@ const opset = 17;
 /** Rules that fold what depends on weights alone; the other passes serve a backend. */
 const folding = ['dead code', 'common subexpressions', 'fold normalization', 'bias and add', 'bias and relu'];
 
+/** Where what depends on weights alone is computed, so that the same weights give the same bytes wherever the classifier is. */
+const foldingBackend = ({ backend }: Classifier): Backend =>
+  backend.name === 'cpu' ? backend : openDevice('cpu');
+
+/** Copies of tensors on another backend, for the caller to dispose of. */
+async function copied(
+  tensors: ReadonlyMap<ValueId, Tensor>,
+  backend: Backend,
+): Promise<Map<ValueId, Tensor>> {
+  const elements = await Promise.all([...tensors.values()].map((it) => it.data()));
+  return new Map(
+    [...tensors].map(([value, { shape }], i) => [
+      value,
+      tensor(elements[i] as Float32Array, shape, { backend }),
+    ]),
+  );
+}
+
 /**
- * The elements of all values that depend on weights alone, computed where the weights are.
+ * The elements of all values that depend on weights alone.
  * @param weights the program's inputs that are weights
+ * @param backends from: where the weights are; on: where their values are computed
  */
 async function constantsOf(
-  model: Classifier,
   draft: Draft,
   weights: ReadonlyMap<ValueId, Tensor>,
+  { from, on }: { readonly from: Backend; readonly on: Backend },
 ): Promise<Map<ValueId, Float32Array>> {
   const graph = new Graph(draft);
   const still = ({ outputs }: Instruction) => outputs.every((value) => graph.holdsStill(value));
   const read = new Set(draft.instructions.filter((it) => !still(it)).flatMap(({ inputs }) => inputs));
   const made = new Set<ValueId>();
-  const tensors = new Map(weights);
+  const copies = from === on ? undefined : await copied(weights, on);
+  const tensors = new Map(copies ?? weights);
   // Scopes are synchronous: those that are read outlive this one, as its result.
   const kept = scope(() =>
-    withBackend(model.backend, () => {
+    withBackend(on, () => {
       for (const instruction of draft.instructions.filter(still)) {
         const operands = instruction.inputs.map((value) => tensors.get(value) as Tensor);
         const results = apply(instruction.op, operands, instruction.attributes);
-        results.forEach((tensor, i) => {
+        results.forEach((result, i) => {
           const value = instruction.outputs[i] as ValueId;
-          tensors.set(value, tensor);
+          tensors.set(value, result);
           made.add(value);
         });
       }
@@ -69,12 +91,12 @@ async function constantsOf(
   try {
     const constants = new Map<ValueId, Float32Array>([...made].map((value) => [value, new Float32Array()]));
     for (const value of read) {
-      const tensor = tensors.get(value);
-      if (tensor !== undefined) constants.set(value, (await tensor.data()) as Float32Array);
+      const operand = tensors.get(value);
+      if (operand !== undefined) constants.set(value, (await operand.data()) as Float32Array);
     }
     return constants;
   } finally {
-    for (const tensor of kept) tensor.dispose();
+    for (const each of [...kept, ...(copies?.values() ?? [])]) each.dispose();
   }
 }
 
@@ -100,20 +122,17 @@ async function tracedProgram(
     );
     const { draft, captured } = recorder.finish(found);
     const disabled = new Set(passNames().filter((name) => !folding.includes(name)));
-    const supports = model.backend.supports.bind(model.backend);
+    const backend = foldingBackend(model);
     const { draft: folded } = optimize(
       { ...draft, stillFrom: 1 },
       (op, inputs, attributes) =>
-        writableOps.includes(op.name) ? { supported: true } : supports(op, inputs, attributes),
+        writableOps.includes(op.name) ? { supported: true } : backend.supports(op, inputs, attributes),
       { disabled },
     );
     // Inputs and outputs keep their positions in a rewritten program.
     const [input, ...weights] = folded.inputs as readonly [ValueId, ...ValueId[]];
-    const constants = await constantsOf(
-      model,
-      folded,
-      new Map(weights.map((value, i) => [value, captured[i]?.tensor as Tensor])),
-    );
+    const own = new Map(weights.map((value, i) => [value, captured[i]?.tensor as Tensor]));
+    const constants = await constantsOf(folded, own, { from: model.backend, on: backend });
     return {
       draft: folded,
       constants,
@@ -128,7 +147,8 @@ async function tracedProgram(
 /**
  * The bytes of an ONNX file that computes what the classifier does: `images`, float32 [batch, size, size, 3] as the
  * network's input stands (already normalised), to `probabilities` or `logits`, float32 [batch, classes]. The batch is
- * free. Labels and the rule of preprocessing are in the file's metadata. The same weights give the same bytes.
+ * free. Labels and the rule of preprocessing are in the file's metadata. The same weights give the same bytes on every device:
+ * normalization is folded on the CPU.
  * @throws ArgumentError for a size that is not a whole number above 0; ShapeError for one that the network cannot take;
  *   UnsupportedError for a network with an op that ONNX does not have
  */

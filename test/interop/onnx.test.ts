@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { openDevice } from '../../lib/backend/devices.ts';
 import type { Classifier } from '../../lib/classify/classifier.ts';
 import { createClassifier } from '../../lib/classify/load.ts';
 import { toOnnx } from '../../lib/classify/onnx.ts';
@@ -150,6 +151,16 @@ describe('onnx', function () {
       rule: 'keras',
       shift: [-1, -1, -1],
     });
+  });
+
+  it('has the same bytes wherever the classifier is', async () => {
+    const bytes: Uint8Array[] = [];
+    for (const device of ['cpu', 'reference']) {
+      using model = network('xception', { style: 'vgg' });
+      model.to(openDevice(device));
+      bytes.push(await toOnnx(model));
+    }
+    expect(Buffer.compare(bytes[0] as Uint8Array, bytes[1] as Uint8Array)).to.equal(0);
   });
 
   it('refuses sizes, outputs and ops that cannot be written', async () => {
