@@ -16,6 +16,7 @@ export {
   type ExplainOptions,
   type ExplainPicturesOptions,
   type Explanation,
+  writePicture,
 } from './classify/explain.ts';
 export {
   type ClassifierOptions,

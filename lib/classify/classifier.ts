@@ -12,6 +12,7 @@ import { type Tensor, tensor } from '../core/tensor.ts';
 import type { ImageArray } from '../data/arrays.ts';
 import { decodeImage, resizePixels } from '../data/decode.ts';
 import { type Activation, type WeightFile, writeWeights } from '../interop/weights.ts';
+import { architecture, isArchitectureName } from '../models/registry.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import { castIfNeeded } from '../ops/shape.ts';
@@ -198,17 +199,49 @@ export class Classifier implements Disposable {
   }
 
   /**
+   * Refuses an array that is no input of this classifier: another shape than [n, height, width, 3]; or float32, which is taken as
+   * it stands, with numbers that are not finite, or smaller than the network can take (Xception 71, Inception V3 75 pixels).
+   * @throws DataError
+   */
+  checkImages({ data, shape }: ImageArray): void {
+    const [n = 0, height = 0, width = 0, channels] = shape;
+    const stride = height * width * 3;
+    if (shape.length !== 4 || channels !== 3 || data.length !== n * stride) {
+      throw new DataError(
+        `expected images [n, height, width, 3], got [${shape.join(', ')}] with ${data.length} elements`,
+      );
+    }
+    if (!(data instanceof Float32Array)) return;
+    const { arch } = this.#config;
+    const least = isArchitectureName(arch) ? architecture(arch).minimumSize : 1;
+    if (height < least || width < least) {
+      throw new DataError(
+        `float32 images are taken as they stand, ${height} x ${width} pixels; ${arch} takes at least ${least} x ${least}`,
+      );
+    }
+    const at = firstNotFinite(data);
+    if (at < 0) return;
+    const place = at % stride;
+    const [row, column, channel] = [
+      Math.floor(place / (width * 3)),
+      Math.floor(place / 3) % width,
+      place % 3,
+    ];
+    throw new DataError(
+      `image ${Math.floor(at / stride)} has ${data[at]} at row ${row}, column ${column}, channel ${channel}; ` +
+        'expected finite numbers',
+    );
+  }
+
+  /**
    * Probabilities (or logits) of an array of images, float32 [n, classes]. uint8 images are resized and normalised by
    * the model's rule; float32 ones are the network's input as they stand, at their own height and width.
+   * @throws DataError as {@link checkImages}
    */
   async outputs(array: ImageArray, options: PredictOptions = {}): Promise<Float32Array> {
     const { data, shape } = array;
-    const [n = 0, height = 0, width = 0, channels] = shape;
-    if (shape.length !== 4 || channels !== 3 || data.length !== n * height * width * 3) {
-      throw new DataError(
-        `predict: expected images [n, height, width, 3], got [${shape.join(',')}] with ${data.length} elements`,
-      );
-    }
+    const [n = 0, height = 0, width = 0] = shape;
+    this.checkImages(array);
     const { size, classes } = this.#config;
     const stride = height * width * 3;
     const results = new Float32Array(n * classes);
@@ -359,6 +392,12 @@ export class Classifier implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Index of the first NaN or infinity; -1 where there is none. */
+function firstNotFinite(data: Float32Array): number {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i;
+  return -1;
 }
 
 const isImageArray = (value: unknown): value is ImageArray =>

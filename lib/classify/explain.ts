@@ -1,14 +1,16 @@
 // Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): which places of the last feature map a class's score rests on.
 // For networks that end in a global mean of a feature map and what follows it.
 
+import { dirname } from 'node:path';
 import { type Compiled, compile } from '../core/compile.ts';
-import { ArgumentError, UnsupportedError } from '../core/errors.ts';
+import { ArgumentError, DataError, UnsupportedError } from '../core/errors.ts';
 import { scope } from '../core/scope.ts';
 import { valueAndGrad } from '../core/tape.ts';
 import { type Tensor, tensor } from '../core/tensor.ts';
 import { centerCrop } from '../data/augment.ts';
 import { decodeImage, imageInfo } from '../data/decode.ts';
 import { heatOverlay } from '../data/heatmap.ts';
+import { makeFolder, writeFileAtomic } from '../interop/atomic.ts';
 import { Lambda, Sequential } from '../nn/layers.ts';
 import { ForwardContext, type Module } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
@@ -104,7 +106,8 @@ export class Explainer implements Disposable {
 
   /**
    * The maps of images [n, height, width, 3]: uint8 of the classifier's size, to be normalized, or float32 as it stands.
-   * @throws ArgumentError for classes that are not n, or out of range
+   * @throws ArgumentError for classes that are not n, or out of range; DataError for an image whose logits are not finite, because
+   *   it or the weights hold NaN
    */
   async maps(
     images: { readonly data: Uint8Array | Float32Array; readonly shape: readonly number[] },
@@ -118,6 +121,7 @@ export class Explainer implements Disposable {
     const { a, logits } = scope(() => this.#forward(tensor(images.data, images.shape, { backend })));
     try {
       const scores = (await logits.data()) as Float32Array;
+      checkFinite(scores, width);
       const chosen = options.classes ?? largest(scores, width);
       using gradient = this.#gradient(a, chosen);
       const [values, slopes] = (await Promise.all([a.data(), gradient.data()])) as [
@@ -220,7 +224,17 @@ function checkClasses(classes: readonly number[] | undefined, n: number, width: 
   );
 }
 
-/** The index of the largest logit of each row; of equal ones the lowest. */
+/** Nothing can be explained where the network gives no number: there is no largest logit, and no gradient. */
+function checkFinite(logits: Float32Array, width: number): void {
+  const at = logits.findIndex((logit) => !Number.isFinite(logit));
+  if (at < 0) return;
+  throw new DataError(
+    `explain: the logit of class ${at % width} of image ${Math.floor(at / width)} is ${logits[at]}; ` +
+      'expected finite numbers: the image or the weights hold NaN or infinities',
+  );
+}
+
+/** The index of the largest logit of each row; of equal ones the lowest. All are finite. */
 function largest(logits: Float32Array, width: number): number[] {
   return Array.from({ length: logits.length / width }, (_, i) => {
     const row = logits.subarray(i * width, (i + 1) * width);
@@ -244,4 +258,13 @@ function gradCam(features: Float32Array, gradient: Float32Array, channels: numbe
   });
   const most = map.reduce((a, b) => Math.max(a, b), 0);
   return Float32Array.from(map, (value) => (most === 0 ? 0 : value / most));
+}
+
+/**
+ * Writes a picture, atomically, into a folder that is made if it is not there.
+ * @throws CheckpointError when it cannot be written
+ */
+export async function writePicture(file: string, png: Uint8Array): Promise<void> {
+  await makeFolder(dirname(file));
+  await writeFileAtomic(file, [png]);
 }

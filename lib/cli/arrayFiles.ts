@@ -38,3 +38,13 @@ export async function readArrayLabels(file: string): Promise<Int32Array | ManyHo
     { file },
   );
 }
+
+/** Puts the file before what is found wrong with the data that came from it. */
+export function naming<T>(file: string, body: () => T): T {
+  try {
+    return body();
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw new DataError(`${file}: ${cause.message}`, { file, cause });
+  }
+}

@@ -15,7 +15,7 @@ import {
   imagenetSynsets,
   resizingOf,
 } from '../index.ts';
-import { readArrayLabels, readImages } from './arrayFiles.ts';
+import { naming, readArrayLabels, readImages } from './arrayFiles.ts';
 import { UsageError } from './failure.ts';
 import {
   type CommonFlags,
@@ -27,7 +27,7 @@ import {
   withModeFlags,
   withModelFlags,
 } from './flags.ts';
-import { isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
+import { foldersIn, isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
 import { count, percent, print, table } from './output.ts';
 import { loadFlagged, readLines, type WeightFlags, withWeightFlags } from './weights.ts';
 
@@ -43,16 +43,14 @@ async function evaluationArrays(files: readonly string[], model: Classifier): Pr
   const [imageFile = '', labelFile = ''] = files;
   const images = await readImages(imageFile);
   const labels = await readArrayLabels(labelFile);
+  naming(imageFile, () => model.checkImages(images));
   const { size, labels: names, classes } = model.config;
-  try {
-    return arrays(images, labels, {
+  return naming(labelFile, () =>
+    arrays(images, labels, {
       classes: names ?? classes,
       ...(images.data instanceof Float32Array ? {} : { size }),
-    });
-  } catch (cause) {
-    if (!(cause instanceof DataError)) throw cause;
-    throw new DataError(`${labelFile}: ${cause.message}`, { file: labelFile, cause });
-  }
+    }),
+  );
 }
 
 /** A number a line, one for each class. */
@@ -65,9 +63,15 @@ async function readImportance(file: string): Promise<number[]> {
   return numbers;
 }
 
-/** Whether these are the names of ImageNet's classes, and the folders those of the data set, which are numbers of WordNet. */
-const isImageNet = (labels: readonly string[], dir: string): boolean =>
-  labels.join() === imagenetLabels.join() && isFolder(join(dir, imagenetSynsets[0] as string));
+/**
+ * Whether these are the names of ImageNet's classes, and the folders those of the data set or of a part of it: numbers of
+ * WordNet, all of them among its thousand.
+ */
+function isImageNet(labels: readonly string[], dir: string): boolean {
+  if (labels.join() !== imagenetLabels.join()) return false;
+  const folders = foldersIn(dir);
+  return folders.length > 0 && folders.every((name) => imagenetSynsets.includes(name));
+}
 
 /** The images of `dir`, or of its `validation/`, with the classes of the model. */
 function evaluationFolder(dir: string, model: Classifier, file: string): ImageFolder {

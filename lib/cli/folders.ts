@@ -1,6 +1,7 @@
 // Folders of images as commands take them.
 
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { count, say } from './output.ts';
 
 /** Whether a path is a folder; a path through a file is none. */
@@ -9,6 +10,15 @@ export function isFolder(path: string): boolean {
     return statSync(path).isDirectory();
   } catch {
     return false; // what is wrong with it is said by whoever reads it
+  }
+}
+
+/** Names of the folders in a folder, hidden ones aside; none where it cannot be listed. */
+export function foldersIn(path: string): string[] {
+  try {
+    return readdirSync(path).filter((name) => !name.startsWith('.') && isFolder(join(path, name)));
+  } catch {
+    return []; // what is wrong with it is said by whoever reads it
   }
 }
 

@@ -21,6 +21,12 @@ export function watchPipes(): void {
   );
 }
 
+/** Names of classes, tensors and files may hold what a terminal obeys; lines end as they are meant to. */
+const controls = /(?![\n\t])\p{Cc}/gu;
+
+const printable = (text: string): string =>
+  text.replace(controls, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 let kept: string | undefined;
 
 /** A line for people that is said with the first result: a command that fails before says its error alone. */
@@ -38,12 +44,12 @@ export function resultsBegin(): void {
 export function print(line: string | object): void {
   resultsBegin();
   if (!stdoutOpen) return;
-  process.stdout.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+  process.stdout.write(`${typeof line === 'string' ? printable(line) : JSON.stringify(line)}\n`);
 }
 
 /** A line for people that is no result. */
 export function say(line: string): void {
-  if (stderrOpen) process.stderr.write(`${line}\n`);
+  if (stderrOpen) process.stderr.write(`${printable(line)}\n`);
 }
 
 /** Columns of text, numbers to the right. */

@@ -1,10 +1,10 @@
 // `predict`: the best classes of image files, one line each, or the probabilities of an array of images.
 
-import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command } from 'commander';
 import {
   bestOf,
+  CheckpointError,
   type Classifier,
   DataError,
   decodeImage,
@@ -12,8 +12,9 @@ import {
   type Prediction,
   resizingOf,
   writeNpy,
+  writePicture,
 } from '../index.ts';
-import { readImages } from './arrayFiles.ts';
+import { naming, readImages } from './arrayFiles.ts';
 import { PartialFailure, UsageError } from './failure.ts';
 import {
   type CommonFlags,
@@ -83,7 +84,9 @@ async function predictArray(
   flags: PredictFlags,
 ): Promise<void> {
   const { logits, batch, json } = flags;
-  const { data, shape } = await readImages(input);
+  const images = await readImages(input);
+  naming(input, () => model.checkImages(images));
+  const { data, shape } = images;
   const [n = 0, height = 0, width = 0] = shape;
   const results = await model.outputs(
     { data, shape: [n, height, width, 3] },
@@ -147,7 +150,7 @@ async function predictFiles(model: Classifier, files: readonly string[], flags: 
       );
       const png = explained?.[i]?.png;
       const picture = png === undefined ? undefined : pictureOf(file);
-      if (png !== undefined && picture !== undefined) await writePicture(picture, png);
+      if (png !== undefined && picture !== undefined) await savePicture(picture, png);
       if (flags.json)
         print({ file, predictions, ...(picture === undefined ? {} : { explanation: picture }) });
       else {
@@ -176,15 +179,11 @@ export function pictureNames(folder: string | undefined): (file: string) => stri
   };
 }
 
-async function writePicture(path: string, png: Uint8Array): Promise<void> {
+async function savePicture(path: string, png: Uint8Array): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, png);
+    await writePicture(path, png);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split(',')[0] : String(cause);
-    throw new DataError(`${path}: cannot be written (${reason}); --explain-out names another folder`, {
-      file: path,
-      cause,
-    });
+    if (!(cause instanceof CheckpointError)) throw cause;
+    throw new DataError(`${cause.message}; --explain-out names another folder`, { file: path, cause });
   }
 }

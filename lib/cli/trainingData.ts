@@ -11,7 +11,7 @@ import {
   type PreprocessingName,
   resizingOf,
 } from '../index.ts';
-import { readArrayLabels, readImages } from './arrayFiles.ts';
+import { naming, readArrayLabels, readImages } from './arrayFiles.ts';
 import { isFolder, saySkipped } from './folders.ts';
 
 /** Where the data are, and what is made of them. */
@@ -95,16 +95,6 @@ function checkOneLabel(labels: Int32Array | ManyHotArray, file: string, classes:
   }
   if (classes === undefined && labels.every((label) => label === 0)) {
     throw new DataError(`${file}: only one class, 0; expected at least two`, { file });
-  }
-}
-
-/** Puts the file before what is wrong with its labels. */
-function naming<T>(file: string, body: () => T): T {
-  try {
-    return body();
-  } catch (cause) {
-    if (!(cause instanceof DataError)) throw cause;
-    throw new DataError(`${file}: ${cause.message}`, { file, cause });
   }
 }
 

@@ -84,11 +84,12 @@ export type ArchitectureName = keyof typeof architectures;
 /** Names that {@link architecture} knows. */
 export const architectureNames = Object.keys(architectures) as readonly ArchitectureName[];
 
-/** The entry of a network. Throws ArgumentError that lists the known names. */
+/** Whether {@link architecture} knows a name. */
+export const isArchitectureName = (name: string): name is ArchitectureName =>
+  Object.hasOwn(architectures, name);
+
+/** The entry of a network. @throws ArgumentError that lists the known names */
 export function architecture(name: string): Architecture {
-  const found = (architectures as Record<string, Architecture>)[name];
-  if (found === undefined) {
-    throw new ArgumentError(`arch: expected ${architectureNames.join(' or ')}, got ${JSON.stringify(name)}`);
-  }
-  return found;
+  if (isArchitectureName(name)) return architectures[name];
+  throw new ArgumentError(`arch: expected ${architectureNames.join(' or ')}, got ${JSON.stringify(name)}`);
 }

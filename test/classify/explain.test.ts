@@ -179,6 +179,23 @@ describe('Grad-CAM', () => {
     }
   });
 
+  it('refuses an image whose logits are no numbers', async () => {
+    using model = withGenerated(tinyClassifier());
+    model.network
+      .state()
+      .get('predictions.bias')
+      ?.give(Float32Array.of(0, Number.NaN, 0));
+    model.to(reference);
+    using explainer = new Explainer(model);
+    for (const options of [{}, { classes: [0, 1] }]) {
+      const error = await explainer.maps(images, options).catch((reason: unknown) => reason);
+      expect(error)
+        .to.be.instanceOf(DataError)
+        .with.property('message')
+        .that.matches(/class 1 of image 0 is NaN/);
+    }
+  });
+
   it('is drawn over a file in its own proportions, shrunk to what is asked', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'depthwise-explain-'));
     try {

@@ -372,6 +372,9 @@ describe('depthwise commands', function () {
       const good = join(data, 'validation', 'red', '0.jpg');
       const ended = await runCommand('predict', good, '--weights', run, '--labels', at('labels.txt'));
       expect(ended.stdout).to.match(/0\.jpg: (azure|scarlet) 0\.\d+, (azure|scarlet) 0\.\d+\n$/);
+      await writeFile(at('labels.txt'), 'azure\u001b[31m\nscarlet\u009b\n');
+      const odd = await runCommand('predict', good, '--weights', run, '--labels', at('labels.txt'));
+      expect(odd.stdout).to.include('azure\\u001b[31m').and.include('scarlet\\u009b');
       await writeFile(at('labels.txt'), 'azure\n');
       const wrong = await runCommand('predict', good, '--weights', run, '--labels', at('labels.txt'));
       expect(wrong.stderr).to.match(/1 names; the weights have 2 classes\n$/);
@@ -497,6 +500,20 @@ describe('depthwise commands', function () {
       const says = /weights of 2 classes; --classes is 7/;
       await fails(1, says, 'predict', good, '--weights', run, '--classes', '7');
       await fails(1, /0\.jpg: is a file; expected a folder/, 'eval', good, '--weights', run);
+    });
+
+    it('float32 images that are no input of the network', async () => {
+      const predicting = ['predict', '--input', at('odd.npy'), '--output', at('none.npy'), '--weights', run];
+      const odd = new Float32Array(71 * 71 * 3);
+      odd[5] = Number.NaN;
+      await writeNpy(at('odd.npy'), { dtype: 'f32', shape: [1, 71, 71, 3], data: odd });
+      await fails(
+        1,
+        /odd\.npy: image 0 has NaN at row 0, column 1, channel 2; expected finite/,
+        ...predicting,
+      );
+      await writeNpy(at('odd.npy'), { dtype: 'f32', shape: [1, 40, 40, 3], data: odd.slice(0, 4800) });
+      await fails(1, /odd\.npy: .*, 40 x 40 pixels; xception takes at least 71 x 71/, ...predicting);
     });
 
     it('an ending that is not known, and no file', async () => {
