@@ -21,10 +21,12 @@ export {
 export {
   type ClassifierOptions,
   createClassifier,
+  fittedToSize,
   fromWeightFile,
   type InceptionV3Variant,
   inceptionV3,
   loadModel,
+  withoutAuxiliary,
   type XceptionVariant,
   xception,
 } from './classify/load.ts';

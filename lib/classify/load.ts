@@ -94,9 +94,39 @@ export async function loadModel(
   return fromWeightFile(await readWeights(path, { raw: options.raw ?? false }), { ...options, file: path });
 }
 
-/** A classifier from weights that have been read. */
+/**
+ * Weights without the classifier at the side (`auxiliary` of Inception V3), which only training computes: the answers are the
+ * same. Weights that have none come back as they are.
+ */
+export function withoutAuxiliary(weights: WeightFile): WeightFile {
+  const isSide = (name: string) => name.startsWith('aux_');
+  if (![...weights.tensors.keys()].some(isSide)) return weights;
+  const { auxiliary: _, ...options } = weights.options;
+  return {
+    ...weights,
+    options,
+    tensors: new Map([...weights.tensors].filter(([name]) => !isSide(name))),
+    ...(weights.matched && { matched: weights.matched.filter(({ name }) => !isSide(name)) }),
+  };
+}
+
+/**
+ * Weights for images of a size, in pixels: below what the classifier at the side takes (299), without it. Its 5 x 5
+ * convolution needs the grid of that size; torchvision's published weights have it, and are used at any size all the same.
+ */
+export function fittedToSize(weights: WeightFile, size: number): WeightFile {
+  if (weights.options.auxiliary !== true) return weights;
+  const least = architecture(weights.arch).minimumSizeWith({ auxiliary: true });
+  return size < least ? withoutAuxiliary(weights) : weights;
+}
+
+/**
+ * A classifier from weights that have been read. At sizes that the classifier at the side cannot take it is left out, as
+ * {@link fittedToSize} does.
+ * @throws CheckpointError where the weights are not those of the network; ArgumentError for options out of range
+ */
 export function fromWeightFile(
-  weights: WeightFile,
+  given: WeightFile,
   options: {
     arch?: string;
     classes?: number;
@@ -105,18 +135,19 @@ export function fromWeightFile(
     file?: string;
   } = {},
 ): Classifier {
-  const classes = weights.classes ?? options.classes;
+  const classes = given.classes ?? options.classes;
   const where = options.file === undefined ? '' : `${options.file}: `;
   if (classes === undefined) {
     throw new ArgumentError(`${where}the file has no classifier; give the number of classes with --classes`);
   }
-  const size = options.size ?? weights.size;
+  const arch = options.arch ?? given.arch;
+  const size = options.size ?? given.size ?? architecture(arch).size;
+  const weights = fittedToSize(given, size);
   const { dropout, batchNormMomentum, ...variant } = weights.options;
-  const arch = options.arch ?? weights.arch;
   const option = (name: string, value: unknown) => (typeof value === 'number' ? { [name]: value } : {});
   const model = createClassifier(arch, {
     classes: weights.labels ?? classes,
-    ...(size === undefined ? {} : { size }),
+    size,
     ...option('dropout', dropout),
     ...option('batchNormMomentum', batchNormMomentum),
     variant: arch === weights.arch ? { ...variant, ...options.variant } : { ...options.variant },

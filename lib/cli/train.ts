@@ -2,21 +2,16 @@
 
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import {
   architecture,
   CheckpointError,
-  type Classifier,
-  createClassifier,
-  type Dataset,
   defaultBackend,
   type History,
-  isPreprocessingName,
   type Json,
   learningRateOf,
   optimizerOf,
-  type PreprocessingName,
   presets,
   readRunConfig,
   readWeights,
@@ -34,10 +29,8 @@ import {
   checkSize,
   integer,
   type ModeFlags,
-  type ModelFlags,
   modeOf,
   openFlagged,
-  type VariantFlags,
   variantOf,
   withCommonFlags,
   withModeFlags,
@@ -49,13 +42,13 @@ import { count, percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
 import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecipeFlags } from './recipe.ts';
 import { openTrainingData } from './trainingData.ts';
+import { classifierFor, preprocessingOf, type StartFlags } from './trainingModel.ts';
 import { readFlagged } from './weights.ts';
 
-interface TrainFlags extends CommonFlags, ModeFlags, ModelFlags, RecipeFlags, VariantFlags {
+interface TrainFlags extends CommonFlags, ModeFlags, RecipeFlags, StartFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
-  readonly init?: string;
   readonly resume: boolean;
   readonly checkpointEvery?: number;
   readonly keep: number;
@@ -193,49 +186,6 @@ async function rememberedFlags(
 /** The newest checkpoint of a run, for its rules; undefined where there is none, which the trainer says better. */
 const newestOf = (run: string): Promise<WeightFile | undefined> =>
   readWeights(run, { raw: true, warn: () => undefined }).catch(() => undefined);
-
-/** The rule by which pixels become input: that of the weights to start from. */
-const preprocessingOf = (weights: WeightFile | undefined): PreprocessingName =>
-  weights !== undefined && isPreprocessingName(weights.preprocessing) ? weights.preprocessing : 'keras';
-
-/** A new classifier for the data, with the weights of `--init` if given. */
-function classifierFor(
-  flags: TrainFlags,
-  training: Dataset,
-  named: boolean,
-  weights: WeightFile | undefined,
-  before: WeightFile | undefined,
-): Classifier {
-  const arch = flags.arch ?? before?.arch ?? weights?.arch ?? 'xception';
-  // The network computes as the weights' own did, unless a flag says otherwise, be it the default; a resumed run goes on
-  // as it was.
-  const chosen = flags.archOption.map((text) => text.slice(0, text.indexOf('=')));
-  const own = ['dropout', 'batchNormMomentum', ...chosen];
-  const kept = Object.entries(before?.arch === arch ? before.options : {});
-  const rules = Object.fromEntries(kept.filter(([name]) => !own.includes(name)));
-  const variant = { ...rules, ...variantOf(arch, flags) };
-  checkSize(arch, flags.size, variant);
-  const { classes } = training;
-  const model = createClassifier(arch, {
-    classes: named ? classes : classes.length,
-    dropout: flags.dropout,
-    batchNormMomentum: flags.batchNormMomentum,
-    variant,
-    ...(training.size === undefined ? {} : { size: training.size }),
-  });
-  model.configure({ preprocessing: preprocessingOf(before) });
-  if (weights !== undefined) {
-    const left = model.loadWeights(weights.tensors, {
-      skipClassifier: true,
-      file: weights.file ?? (flags.init as string),
-    });
-    if (left.length > 0)
-      say(
-        `--init: the classifier does not fit ${classes.length} classes and starts anew (${left.join(', ')})`,
-      );
-  }
-  return model;
-}
 
 /** Turns signals into an abort at the next step; a second one ends the process at once. */
 function interruptible(): { signal: AbortSignal; release: () => void } {
@@ -401,9 +351,16 @@ function sayProfile({ transfer, ops }: StepProfile, { epochs }: History): void {
   );
 }
 
-/** The flags in force, as config.json keeps them. */
+/** The flags in force, as config.json keeps them: with absolute paths, so that a run can be resumed from any folder. */
 function commandJson(data: string | undefined, flags: TrainFlags): { readonly [key: string]: Json } {
-  const kept: Record<string, Json> = { data: data ?? null, init: flags.init ?? null };
+  const kept: Record<string, Json> = {};
   for (const name of remembered) kept[name] = (flags[name] as Json | undefined) ?? null;
-  return kept;
+  const absolute = (path: string | undefined): Json => (path === undefined ? null : resolve(path));
+  return {
+    data: absolute(data),
+    init: absolute(flags.init),
+    ...kept,
+    arrays: flags.arrays?.map((path) => resolve(path)) ?? null,
+    validation: absolute(flags.validation),
+  };
 }

@@ -6,7 +6,18 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ArgumentError, CheckpointError, DataError } from '../../lib/core/errors.ts';
 import { decodeImage } from '../../lib/data/index.ts';
-import { type Classifier, createClassifier, loadModel, memory, xception } from '../../lib/index.ts';
+import {
+  type Classifier,
+  createClassifier,
+  fittedToSize,
+  inceptionV3,
+  loadModel,
+  memory,
+  openDevice,
+  readWeights,
+  withoutAuxiliary,
+  xception,
+} from '../../lib/index.ts';
 import { networkDevices } from '../support/devices.ts';
 import { photographs, recordedXception } from '../support/fixtures.ts';
 
@@ -138,6 +149,18 @@ for (const backend of networkDevices) {
       expect(missing.message).to.match(/nothing\.jpg: no such file$/);
       const shape = await rejection(model.predict({ data: new Uint8Array(4), shape: [1, 2, 2, 1] }));
       expect(shape).to.be.instanceOf(DataError);
+      const floats = (edge: number, odd = 0) => {
+        const data = new Float32Array(2 * edge * edge * 3);
+        data[edge * edge * 3 + edge * 3 + 2] = odd;
+        return { data, shape: [2, edge, edge, 3] };
+      };
+      const small = await rejection(model.outputs(floats(70)));
+      expect(small).to.be.instanceOf(DataError);
+      expect(small.message).to.match(/as they stand, 70 x 70 pixels; xception takes at least 71 x 71$/);
+      for (const odd of [Number.NaN, Number.NEGATIVE_INFINITY]) {
+        const { message } = await rejection(model.predict(floats(71, odd)));
+        expect(message).to.equal(`image 1 has ${odd} at row 1, column 0, channel 2; expected finite numbers`);
+      }
       expect(await rejection(model.predict(photograph, { top: 0 }))).to.be.instanceOf(ArgumentError);
       expect(() => xception({ size: 70 })).to.throw(ArgumentError, 'at least 71 pixels, got 70');
       expect(() => xception({ classes: 0 })).to.throw(ArgumentError);
@@ -155,3 +178,37 @@ for (const backend of networkDevices) {
     });
   });
 }
+
+describe('weights of Inception V3 with a classifier at the side', () => {
+  const rules = { auxiliary: true, scale: true, countPadding: true, unbiasedVariance: true } as const;
+  let folder: string;
+  let file: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'depthwise-auxiliary-'));
+    file = join(folder, 'model.torchvision.safetensors');
+    using model = inceptionV3({ classes: 4, ...rules });
+    model.to(openDevice('cpu'));
+    await model.save(file);
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('are loaded with it, and without it for images that it cannot take', async () => {
+    using whole = await loadModel(file);
+    expect(whole.config.options).to.include(rules);
+    using small = await loadModel(file, { size: 75 });
+    const { auxiliary, ...others } = rules;
+    expect(small.config.size).to.equal(75);
+    expect(small.config.options).to.include(others).and.not.have.property('auxiliary');
+    expect(auxiliary).to.equal(true);
+    expect([...small.network.state().keys()].filter((name) => name.startsWith('aux_'))).to.deep.equal([]);
+  });
+
+  it('stay as they are where there is nothing to leave out', async () => {
+    const weights = await readWeights(file);
+    expect(fittedToSize(weights, 299)).to.equal(weights);
+    const without = fittedToSize(weights, 298);
+    expect(without.options).to.not.have.property('auxiliary');
+    expect(weights.tensors.size - without.tensors.size).to.equal(12);
+    expect(withoutAuxiliary(without)).to.equal(without);
+  });
+});

@@ -1,12 +1,17 @@
 // The command line with networks beside plain Xception: Inception V3, variants, and images with many labels.
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import sharp from 'sharp';
+import { createClassifier, imagenetLabels, inceptionV3, openDevice, readWeights } from '../../lib/index.ts';
 import { readNpy, writeNpy } from '../../lib/interop/npy.ts';
 import { generate } from '../support/generator.ts';
-import { jsonLines, runCommand } from './runCommand.ts';
+import { jsonLines, runCommand, startCommand } from './runCommand.ts';
+
+/** Options of torchvision's network beside the classifier at the side. */
+const torchvision = { scale: true, countPadding: true, unbiasedVariance: true } as const;
 
 describe('networks on the command line', function () {
   this.timeout(300_000);
@@ -103,6 +108,76 @@ describe('networks on the command line', function () {
     expect(bad.code).to.equal(1);
     expect(bad.stderr).to.include('line 2 is not a number of at least 0');
     expect((await runCommand('eval', '--weights', run)).code).to.equal(2);
+  });
+
+  it('starts from weights with a classifier at the side, and leaves it out where images are too small for it', async () => {
+    const weights = at('side.torchvision.safetensors');
+    using model = inceptionV3({ classes, ...torchvision, auxiliary: true });
+    model.to(openDevice('cpu'));
+    await model.save(weights);
+    const data = ['--arrays', at('x75.npy'), at('one.npy'), '--batch', '4', '--polyak', '0'];
+    const { stderr } = await done('train', ...data, '--init', weights, '--steps', '1', '--out', at('small'));
+    expect(stderr).to.include('(auxiliary) is left out, images of 75 pixels are too small for it\n');
+    const { options } = await readWeights(at('small'));
+    expect(options).to.include(torchvision).and.not.have.property('auxiliary');
+    await done('train', '--resume', '--out', at('small'), '--steps', '2');
+
+    const without = at('without.torchvision.safetensors');
+    const asked = await done('convert', weights, without, '--arch-option', 'auxiliary=false');
+    expect(asked.stderr).to.include('(auxiliary) is left out, as asked');
+    expect((await readWeights(without)).options).to.not.have.property('auxiliary');
+    const shrunk = await done('convert', weights, at('shrunk.safetensors'), '--size', '150');
+    expect(shrunk.stderr).to.include('images of 150 pixels are too small for it');
+    await done(...['predict', '--input', at('x75.npy'), '--output', at('y.npy'), '--weights', weights]);
+  });
+
+  it('resumes from another folder than it was started in', async () => {
+    const data = ['--arrays', 'x71.npy', 'one.npy', '--batch', '4', '--polyak', '0', '--device', 'cpu'];
+    const start = ['train', ...data, '--arch-option', 'style=vgg', '--steps', '1', '--out', 'away'];
+    const first = await startCommand(start, folder).ended;
+    expect(first.code, first.stderr).to.equal(0);
+    const { command } = JSON.parse(await readFile(at('away', 'config.json'), 'utf8')) as {
+      command: Record<string, unknown>;
+    };
+    expect(command.arrays).to.deep.equal([at('x71.npy'), at('one.npy')]);
+    await mkdir(at('elsewhere'));
+    const resume = ['train', '--resume', '--out', '../away', '--steps', '2', '--device', 'cpu'];
+    const second = await startCommand(resume, at('elsewhere')).ended;
+    expect(second.code, second.stderr).to.equal(0);
+    // A run of an earlier version has paths as they were given.
+    const earlier = { ...command, arrays: ['x71.npy', 'one.npy'] };
+    const config = JSON.parse(await readFile(at('away', 'config.json'), 'utf8')) as object;
+    await writeFile(at('away', 'config.json'), JSON.stringify({ ...config, command: earlier }));
+    const again = ['train', '--resume', '--out', 'away', '--steps', '3', '--device', 'cpu'];
+    const third = await startCommand(again, folder).ended;
+    expect(third.code, third.stderr).to.equal(0);
+  });
+
+  it('evaluates on a part of the folders of ImageNet, whichever it is', async () => {
+    const weights = at('imagenet.safetensors');
+    using model = createClassifier('xception', {
+      classes: imagenetLabels,
+      size: 71,
+      variant: { style: 'vgg' },
+    });
+    model.to(openDevice('cpu'));
+    await model.save(weights);
+    const pixels = { create: { width: 71, height: 71, channels: 3, background: '#804020' } } as const;
+    for (const synset of ['n01443537', 'n02391049']) {
+      await mkdir(at('validation', synset), { recursive: true });
+      await sharp(pixels)
+        .jpeg()
+        .toFile(at('validation', synset, '0.jpg'));
+    }
+    const [found] = jsonLines(await done('eval', at('validation'), '--weights', weights, '--json'));
+    expect(found?.images).to.equal(2);
+    await mkdir(at('validation', 'zebra'));
+    await sharp(pixels)
+      .jpeg()
+      .toFile(at('validation', 'zebra', '0.jpg'));
+    const { code, stderr } = await runCommand('eval', at('validation'), '--weights', weights);
+    expect([code, stderr]).to.deep.include(1);
+    expect(stderr).to.match(/'n01443537' is not one of the 1000 classes/);
   });
 
   it('benchmarks Inception V3', async () => {

@@ -88,6 +88,16 @@ describe('wrong arguments', () => {
     ['predict a.jpg --weights w.h5 --top 0', /at least 1/],
     ['convert a.h5', /missing required argument 'to'/],
     ['convert a.h5 b.txt', /cannot write b\.txt; expected a name that ends with \.safetensors/],
+    [
+      'convert a.h5 b.safetensors --logits',
+      /--logits is not kept in a file \.safetensors; expected \.onnx, or no/,
+    ],
+    [
+      'convert a.h5 b.weights.h5 --labels l.txt',
+      /--labels is not kept in a file \.weights\.h5; expected \.safe/,
+    ],
+    ['convert a.h5 b.timm.safetensors --size 96', /--size is not kept in a file \.timm\.safetensors/],
+    ['convert a.h5 b.onnx --activation relu', /Allowed choices are softmax, sigmoid/],
     ['bench --mode dance', /Expected names among train, infer, load/],
     ['info extra', /too many arguments for 'info'/],
   ];
