@@ -71,23 +71,23 @@ const spread = ({ mean, deviation, values }: Figure, show: (value: number) => st
 function variantTable(findings: readonly VariantFindings[]): Html {
   const columns: Column[] = [
     { title: 'variant' },
-    { title: 'parameters', number: true },
-    { title: 'seeds', number: true },
     { title: 'top-1', number: true },
+    { title: 'on the way', number: true },
     { title: 'top-5', number: true },
     { title: 'loss', number: true },
     { title: 'training loss', number: true },
-    { title: 'top-1 on the way', number: true },
+    { title: 'parameters', number: true },
+    { title: 'seeds', number: true },
   ];
   const rows = findings.map(({ variant, outcomes, top1, top5, loss, trainingLoss, onTheWay }, i) => [
     html`<span class="key" style="background:var(--series-${i + 1})"></span>${variant.label}`,
-    whole(outcomes[0]?.parameters),
-    outcomes.length,
-    html`${bar(top1.mean)}${top1.values.length < 2 ? undefined : html` <small>± ${percent(top1.deviation)}</small>`}`,
+    html`${bar(top1.mean, i + 1)}${top1.values.length < 2 ? undefined : html` <small>± ${percent(top1.deviation)}</small>`}`,
+    spread(onTheWay, (value) => percent(value)),
     spread(top5, (value) => percent(value)),
     spread(loss, (value) => value.toFixed(3)),
     spread(trainingLoss, (value) => value.toFixed(3)),
-    spread(onTheWay, (value) => percent(value)),
+    whole(outcomes[0]?.parameters),
+    outcomes.length,
   ]);
   return table(columns, rows, { caption: variantNote });
 }

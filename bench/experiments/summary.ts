@@ -42,24 +42,25 @@ const number = (value: number): string => value.toFixed(3);
 function variantRows(findings: readonly VariantFindings[]): Rows {
   const seeds = [...new Set(findings.flatMap(({ outcomes }) => outcomes.map(({ seed }) => seed)))];
   const head = [
-    ...['variant', 'parameters', 'seeds', 'top-1', 'top-5', 'loss', 'training loss', 'top-1 on the way'],
+    ...['variant', 'seeds', 'top-1'],
     ...seeds.map((seed) => `seed ${seed}`),
+    ...['on the way', 'top-5', 'loss', 'training loss', 'parameters'],
   ];
   return [
     head,
     ...findings.map(({ variant, outcomes, top1, top5, loss, trainingLoss, onTheWay }) => [
       variant.label,
-      whole(outcomes[0]?.parameters),
       String(outcomes.length),
       spread(top1, share),
-      spread(top5, share),
-      spread(loss, number),
-      spread(trainingLoss, number),
-      spread(onTheWay, share),
       ...seeds.map((seed) => {
         const place = outcomes.findIndex((outcome) => outcome.seed === seed);
         return percent(top1.values[place]);
       }),
+      spread(onTheWay, share),
+      spread(top5, share),
+      spread(loss, number),
+      spread(trainingLoss, number),
+      whole(outcomes[0]?.parameters),
     ]),
   ];
 }

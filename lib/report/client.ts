@@ -58,7 +58,7 @@ export const client = `
             width: edge ? 0 : line === 'faint' ? 1 : 2,
             ...(line === 'dashed' ? { dash: [6, 4] } : {}),
             spanGaps: true,
-            points: { show: !edge && line !== 'faint' && chart.data[0].length <= 2, size: 7 },
+            points: { show: !edge && line !== 'faint' && chart.data[0].length <= 12, size: 6 },
             value: (u, v) => show(v),
           };
         }),

@@ -54,11 +54,13 @@ export const decimal = (value: number | undefined, digits = 3): string =>
 export const whole = (value: number | undefined): string =>
   value === undefined || !Number.isFinite(value) ? '–' : Math.round(value).toLocaleString('en-US');
 
-/** A share as a bar beside its number. */
-export const bar = (share: number | undefined): Part =>
+/** A share as a bar beside its number, in one of the colours of series. */
+export const bar = (share: number | undefined, color = 1): Part =>
   share === undefined || !Number.isFinite(share)
     ? '–'
-    : html`<span class="bar"><i style="width:${(100 * share).toFixed(0)}%"></i></span>${percent(share)}`;
+    : html`<span class="bar"><i style="width:${(100 * share).toFixed(0)}%${
+        color === 1 ? undefined : `;background:var(--series-${color})`
+      }"></i></span>${percent(share)}`;
 
 /** A column of a table. */
 export interface Column {

@@ -92,6 +92,7 @@ table.confusion .over { color: #fff; font-weight: 600; }
 details > summary { cursor: pointer; color: var(--accent); margin: 1rem 0 .5rem; }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .85rem; }
 @media (max-width: 30rem) {
+  tbody th:has(.key) { white-space: normal; min-width: 8rem; }
   .bar { display: block; width: 3.6rem; margin: .3rem 0 .1rem; }
   table.confusion { border-spacing: 1px; }
   table.confusion th, table.confusion td { font-size: .7rem; }
