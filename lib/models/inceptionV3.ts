@@ -20,7 +20,7 @@ import { flag, type OptionsOf } from './options.ts';
 
 /** What of the network is left open. The defaults are Keras'. */
 export const inceptionV3Variant = {
-  /** The classifier at the side of the last 17 x 17 module (section 4); its loss counts 0.4. Needs 299 pixels. */
+  /** The classifier at the side of the last 17 x 17 module (section 4); its loss counts 0.4. Needs 299 pixels to be trained. */
   auxiliary: flag(false),
   /** Normalization with a trainable scale (torchvision). */
   scale: flag(false),
