@@ -178,20 +178,31 @@ def xception_weights(classes=CLASSES, seed=SEED, gain=CLASSIFIER_GAIN):
     return weights
 
 
+def is_statistic(name):
+    return name.endswith(('.running_mean', '.running_var'))
+
+
 def statistics_names():
-    return [n for n in xception_shapes(CLASSES) if n.endswith(('.running_mean', '.running_var'))]
+    return [name for name in xception_shapes(CLASSES) if is_statistic(name)]
+
+
+def split_statistics(flat, shapes):
+    """Name -> running statistic, of a flat array that holds them in the order of `shapes` (name -> shape)."""
+    found, at = {}, 0
+    for name, shape in shapes.items():
+        if is_statistic(name):
+            found[name] = flat[at : at + shape[0]].copy()
+            at += shape[0]
+    if at != flat.size:
+        raise ValueError(f'expected {at} running statistics, found {flat.size}')
+    return found
 
 
 def recorded_weights(gain=CLASSIFIER_GAIN):
     """The fixtures' network: generated weights with the running statistics that xception_forward.py
     recorded."""
-    weights = xception_weights(gain=gain)
     flat = np.load(FIXTURES / 'xception' / 'statistics.npy')
-    at = 0
-    for name in statistics_names():
-        weights[name] = flat[at : at + weights[name].size].copy()
-        at += weights[name].size
-    return weights
+    return {**xception_weights(gain=gain), **split_statistics(flat, xception_shapes(CLASSES))}
 
 
 # ---- Keras ----

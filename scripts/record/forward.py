@@ -1,11 +1,26 @@
 # What the recordings of forward passes share: running statistics that let differences show, and how outputs and likely
 # mistakes are kept and judged.
 
+import contextlib
+
 from common import CLASSES, SEED, digits, generate, np, versions, write_json
 
 IMAGES = 8
 # Largest difference of a class's probability between two images: below, every image gives nearly the same output.
 SPREAD = 0.05
+
+
+@contextlib.contextmanager
+def replaced(owners, attribute, value):
+    """An attribute of several objects with another value for a while."""
+    before = [getattr(owner, attribute) for owner in owners]
+    for owner in owners:
+        setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        for owner, original in zip(owners, before):
+            setattr(owner, attribute, original)
 
 
 def change(logits, wrong):
@@ -21,6 +36,16 @@ def exact_softmax(logits):
     shifted = np.asarray(logits, np.float64)
     powers = np.exp(shifted - shifted.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def mean_statistics(passes):
+    """The mean over passes of their statistics (each name -> float64), which one pass for each size gives."""
+    return {name: np.mean([found[name] for found in passes], axis=0, dtype=np.float64) for name in passes[0]}
+
+
+def joined(statistics):
+    """Statistics as one flat array, in their order."""
+    return np.concatenate(list(statistics.values()))
 
 
 def perturbed(statistics):
@@ -54,6 +79,15 @@ def result(size, logits, single, softmax, exact, mistakes):
         'single': {'logits': digits(single), 'probabilities': digits(softmax(single))},
         'mistakes': wrong,
     }  # fmt: skip
+
+
+def record_size(model, predict, softmax, images, mistakes):
+    """What is kept of one size of images. `model` makes the network of a dtype, `predict` logits from a network and
+    images, `mistakes` logits by the name of the mistake from a network and images."""
+    network = model('float32')
+    exact = predict(model('float64'), images.astype(np.float64)).astype(np.float32)
+    logits, single = predict(network, images), predict(network, images[:1])
+    return result(images.shape[1], logits, single, softmax, exact, mistakes(network, images))
 
 
 def write(folder, script, packages, gain, results, visible):

@@ -5,7 +5,10 @@
 import math
 import re
 
-from common import CLASSES, CLASSIFIER_GAIN, FIXTURES, KERAS_PARTS, SEED, VARIABLES, build, generate, np  # fmt: skip
+from common import (
+    CLASSES, CLASSIFIER_GAIN, FIXTURES, KERAS_PARTS, SEED, VARIABLES, build, generate, is_statistic, np,
+    split_statistics,
+)  # fmt: skip
 
 FOLDER = FIXTURES / 'inception'
 
@@ -92,19 +95,14 @@ def inception_weights(classes=CLASSES, seed=SEED, gain=CLASSIFIER_GAIN):
 
 
 def statistics_names():
-    return [n for n in inception_shapes() if n.endswith(('.running_mean', '.running_var'))]
+    return [name for name in inception_shapes() if is_statistic(name)]
 
 
 def recorded_weights(gain=CLASSIFIER_GAIN):
     """The fixtures' network: generated weights with the running statistics that inception_forward.py
     recorded."""
-    weights = inception_weights(gain=gain)
-    flat = np.load(FOLDER / 'statistics.npy')
-    at = 0
-    for name in statistics_names():
-        weights[name] = flat[at : at + weights[name].size].copy()
-        at += weights[name].size
-    return weights
+    statistics = split_statistics(np.load(FOLDER / 'statistics.npy'), inception_shapes())
+    return {**inception_weights(gain=gain), **statistics}
 
 
 def build_inception(size, classes=CLASSES, dtype='float32'):

@@ -6,9 +6,9 @@ says where the running statistics come from. Here the large sizes have their own
 those of all sizes, as the training has (statistics.npy): their own make the network ill conditioned."""
 
 from common import np, predict, smooth_images, write_npy
-from forward import IMAGES, perturbed, write
+from forward import IMAGES, joined, mean_statistics, perturbed, replaced, write
 from inception import FOLDER, build_inception, inception_weights, statistics_names
-from keras_forward import batch_statistics, counting_padding, record_size, with_epsilon, with_weights
+from keras_forward import batch_statistics, counting_padding, record_keras, with_epsilon, with_weights
 
 SIZES = (299, 150, 96, 75)
 # Those with running statistics of their own.
@@ -20,19 +20,10 @@ GAIN = 6.0
 VISIBLE = {'probability': 9e-4, 'logit': 1e-3}
 
 
-def flat(statistics):
-    return np.concatenate([statistics[name] for name in statistics_names()])
-
-
 def with_counted_padding(model, images):
     pools = [layer for layer in model.layers if type(layer).__name__ == 'AveragePooling2D']
-    original = [layer.call for layer in pools]
-    for layer in pools:
-        layer.call = counting_padding
-    found = predict(model, images)
-    for layer, call in zip(pools, original):
-        layer.call = call
-    return found
+    with replaced(pools, 'call', counting_padding):
+        return predict(model, images)
 
 
 def mistakes(model, weights, images):
@@ -52,14 +43,14 @@ def main():
         size: batch_statistics(build_inception(size), statistics_names(), weights, batch)
         for size, batch in images.items()
     }
-    mean = {name: np.mean([found[name] for found in passes.values()], axis=0) for name in statistics_names()}
-    write_npy(FOLDER / 'statistics.npy', flat(perturbed(mean)))
+    mean = mean_statistics(list(passes.values()))
+    write_npy(FOLDER / 'statistics.npy', joined(perturbed(mean)))
     own = {size: perturbed(passes[size] if size in LARGE else mean) for size in SIZES}
-    write_npy(FOLDER / 'forward_statistics.npy', np.stack([flat(own[size]) for size in SIZES]))
+    write_npy(FOLDER / 'forward_statistics.npy', np.stack([joined(own[size]) for size in SIZES]))
     results = []
     for size in SIZES:
         weights.update(own[size])
-        results.append(record_size(build_inception, weights, images[size], mistakes))
+        results.append(record_keras(build_inception, weights, images[size], mistakes))
     write(FOLDER, 'inception_forward.py', ('keras', 'tensorflow'), GAIN, results, VISIBLE)
 
 

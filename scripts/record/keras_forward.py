@@ -1,7 +1,7 @@
 # What the recordings of Keras' two networks share beside forward.py.
 
 from common import assign, need, np, predict, softmax, variables
-from forward import result
+from forward import record_size, replaced
 
 
 def normalizations(model):
@@ -20,13 +20,8 @@ def batch_statistics(model, names, weights, images):
 
 def with_epsilon(model, epsilon, images):
     """The logits with another epsilon in every normalization."""
-    before = [layer.epsilon for layer in normalizations(model)]
-    for layer in normalizations(model):
-        layer.epsilon = epsilon
-    found = predict(model, images)
-    for layer, value in zip(normalizations(model), before):
-        layer.epsilon = value
-    return found
+    with replaced(normalizations(model), 'epsilon', epsilon):
+        return predict(model, images)
 
 
 def with_weights(model, weights, wrong, images):
@@ -37,20 +32,16 @@ def with_weights(model, weights, wrong, images):
     return found
 
 
-def record_size(build, weights, images, mistakes):
-    """What is kept of one size of images; `mistakes` makes logits by name from a model, weights and images."""
-    size = images.shape[1]
-    model, exact = build(size), build(size, dtype='float64')
-    assign(model, weights)
-    assign(exact, weights)
-    return result(
-        size,
-        predict(model, images),
-        predict(model, images[:1]),
-        softmax,
-        predict(exact, images.astype(np.float64)).astype(np.float32),
-        mistakes(model, weights, images),
-    )
+def record_keras(build, weights, images, mistakes):
+    """What is kept of one size of images. `build` makes the network of a size; `mistakes` makes logits by name from a
+    model, weights and images."""
+
+    def model(dtype):
+        made = build(images.shape[1], dtype=dtype)
+        assign(made, weights)
+        return made
+
+    return record_size(model, predict, softmax, images, lambda made, x: mistakes(made, weights, x))
 
 
 def counting_padding(images):

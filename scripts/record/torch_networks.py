@@ -4,7 +4,8 @@ package's own table is tested on."""
 
 import inception
 from common import (
-    CLASSES, CLASSIFIER_GAIN, FIXTURES, SHORTCUTS, need, np, separable_layers, statistics_names, xception_weights,
+    CLASSES, CLASSIFIER_GAIN, FIXTURES, SHORTCUTS, need, np, separable_layers, split_statistics, statistics_names,
+    xception_shapes, xception_weights,
 )  # fmt: skip
 
 torch = need('torch')
@@ -105,12 +106,7 @@ def timm_weights(gain=CLASSIFIER_GAIN):
     damps the signal, and above that of timm, which does not."""
     weights = xception_weights(gain=gain)
     file = FIXTURES / 'timm' / 'statistics.npy'
-    if file.exists():
-        flat, at = np.load(file), 0
-        for name in statistics_names():
-            weights[name] = flat[at : at + weights[name].size].copy()
-            at += weights[name].size
-    return weights
+    return {**weights, **split_statistics(np.load(file), xception_shapes(CLASSES))} if file.exists() else weights
 
 
 TIMM = Peer('timm', build_timm, timm_names, timm_weights, statistics_names)

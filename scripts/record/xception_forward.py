@@ -6,11 +6,12 @@ The running statistics are the mean over the sizes of a training-mode pass's, th
 statistics of any other origin shrink the signal layer by layer until every image gives the same output and no
 test can see."""
 
+import forward
 from common import (
-    CLASSIFIER_GAIN, FIXTURES, build, np, predict, smooth_images, statistics_names, write_npy, xception_weights,
+    CLASSIFIER_GAIN, FIXTURES, build, predict, smooth_images, statistics_names, write_npy, xception_weights,
 )  # fmt: skip
-from forward import IMAGES, perturbed, write
-from keras_forward import batch_statistics, record_size, with_epsilon, with_weights
+from forward import IMAGES, joined, perturbed, write
+from keras_forward import batch_statistics, record_keras, with_epsilon, with_weights
 
 SIZES = (299, 150, 96, 71)
 # Ten times what a test tolerates.
@@ -20,11 +21,10 @@ VISIBLE = {'probability': 5e-4, 'logit': 1e-3}
 def mean_statistics(weights, images):
     """The mean of the batch statistics over the sizes (`images`: size -> float32 [n, size, size, 3])."""
     classes = len(weights['predictions.bias'])
-    passes = [
+    return forward.mean_statistics([
         batch_statistics(build(size, classes), statistics_names(), weights, batch)
         for size, batch in images.items()
-    ]
-    return {name: np.mean([found[name] for found in passes], axis=0) for name in statistics_names()}
+    ])  # fmt: skip
 
 
 def mistakes(model, weights, images):
@@ -42,8 +42,8 @@ def main():
     statistics = perturbed(mean_statistics(weights, images))
     weights.update(statistics)
     folder = FIXTURES / 'xception'
-    write_npy(folder / 'statistics.npy', np.concatenate([statistics[name] for name in statistics_names()]))
-    results = [record_size(build, weights, images[size], mistakes) for size in SIZES]
+    write_npy(folder / 'statistics.npy', joined(statistics))
+    results = [record_keras(build, weights, images[size], mistakes) for size in SIZES]
     packages = ('keras', 'tensorflow')
     write(folder, 'xception_forward.py', packages, CLASSIFIER_GAIN, results, VISIBLE)
 
