@@ -11,9 +11,12 @@ from common import (
 )  # fmt: skip
 
 # What is recorded of which network. `peer` computes: build(size, dtype), assign(model, weights), read(model),
-# gradients(model, images, labels), train(model, case, batches), and `packages` whose versions are kept.
+# gradients(model, images, labels), train(model, case, batches), and `packages` whose versions are kept. `mistakes` makes
+# of a case of `optimizers` those that a mistake would make of it, by name.
 Network = namedtuple(
-    'Network', 'script folder peer recorded_weights statistics_names cases optimizers whole buckets trials', defaults=[8]
+    'Network',
+    'script folder peer recorded_weights statistics_names cases optimizers whole buckets trials mistakes',
+    defaults=[8, lambda case: {}],
 )
 SIZE = 96
 BATCH = 8
@@ -94,18 +97,29 @@ def record_gradients(network, case, photographs, labels, weights):
     return entry, after
 
 
+def apart(losses, expected):
+    """Largest relative difference."""
+    return max(abs(a - b) / b for a, b in zip(losses, expected))
+
+
 def record_runs(network, photographs, labels, weights):
-    """Ten losses of every optimizer, in both precisions."""
-    runs = [{**case, 'losses': [], 'losses_float64': []} for case in network.optimizers]
-    for dtype, key in (('float32', 'losses'), ('float64', 'losses_float64')):
-        model = network.peer.build(SIZE, dtype)
-        for case, run in zip(network.optimizers, runs):
-            network.peer.assign(model, weights)
-            data = ((normalized(x, dtype), y) for x, y in batches(photographs, labels, BATCH, STEPS))
-            run[key] = network.peer.train(model, case, data)
-    for run in runs:
-        apart = max(abs(a - b) / b for a, b in zip(run['losses'], run['losses_float64']))
-        print(run['rule'], run['momentum'], f'losses, float32 against float64: {apart:.1e}', flush=True)
+    """Ten losses of every optimizer, in both precisions, and how far mistakes would be from them."""
+    models = {dtype: network.peer.build(SIZE, dtype) for dtype in ('float32', 'float64')}
+
+    def losses(case, dtype):
+        network.peer.assign(models[dtype], weights)
+        data = ((normalized(x, dtype), y) for x, y in batches(photographs, labels, BATCH, STEPS))
+        return network.peer.train(models[dtype], case, data)
+
+    runs = []
+    for case in network.optimizers:
+        found = losses(case, 'float32')
+        run = {**case, 'losses': found, 'losses_float64': losses(case, 'float64')}
+        wrong = {name: apart(losses(other, 'float32'), found) for name, other in network.mistakes(case).items()}
+        if wrong:
+            run['mistakes'] = wrong
+        print(case, f'float32 against float64: {apart(found, run["losses_float64"]):.1e}', wrong, flush=True)
+        runs.append(run)
     return runs
 
 

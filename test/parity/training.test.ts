@@ -15,6 +15,8 @@ import { constant, rmsprop, sgd } from '../../lib/optim/index.ts';
 import { Trainer } from '../../lib/train/index.ts';
 import { networkDevices } from '../support/devices.ts';
 import {
+  type GradientCase,
+  isRecorded,
   photographs,
   type RecordedName,
   recordedOptions,
@@ -25,21 +27,57 @@ import {
 } from '../support/fixtures.ts';
 import { modes } from '../support/modes.ts';
 
-const xceptionBars = { firstLoss: 1e-6, losses: 2e-3, gradient: { pair: 2e-3, batch: 2e-2 }, median: 1e-3 };
-const inceptionBars = { firstLoss: 1e-4, losses: 1e-2, gradient: { pair: 0.1, batch: 0.1 }, median: 3e-2 };
+interface Bars {
+  /** Rules of updates and their momentum. */
+  readonly runs: readonly string[];
+  /** Relative. */
+  readonly firstLoss: number;
+  /** Of the first five losses, and of the next, when the batches come again; relative. */
+  readonly losses: number;
+  readonly laterLosses: number;
+  /**
+   * Norm-wise relative distance from the peer of any parameter, and the median over them; and how far the factor between
+   * the two may be from 1.
+   */
+  readonly gradients: Readonly<
+    Partial<Record<GradientCase['name'], { largest: number; median: number; scale: number }>>
+  >;
+}
+
+const xceptionBars: Bars = {
+  runs: ['sgd 0', 'sgd 0.9', 'rmsprop 0.9'],
+  firstLoss: 1e-6,
+  losses: 2e-3,
+  laterLosses: 2e-3,
+  gradients: {
+    batch: { largest: 2e-2, median: 1e-3, scale: 1e-2 },
+    pair: { largest: 2e-3, median: 1e-3, scale: 1e-3 },
+  },
+};
+const inceptionBars: Bars = {
+  runs: ['rmsprop 0.9'],
+  firstLoss: 1e-4,
+  losses: 2e-3,
+  laterLosses: 1e-2,
+  gradients: { batch: { largest: 6e-2, median: 3e-2, scale: 2e-2 } },
+};
 
 /**
- * What is compared. `firstLoss`, `losses`: relative. `gradient`: norm-wise relative distance from Keras of any parameter,
- * by case, and the median over the parameters. Inception V3 is less well conditioned: Keras in float32 is 2.4e-5 from itself in
- * float64 in the first loss, 3e-3 within ten steps, and 1.9e-2 (median) in gradients. timm's epsilon damps rounding less than
- * Keras': its gradients are 5e-3 (median) from themselves in float64 where images move by one unit in the last place.
+ * What is compared. Inception V3 is less well conditioned: Keras in float32 is 2.4e-5 from itself in float64 in the
+ * first loss, 3e-3 within ten steps (PyTorch 4e-3), and 1.9e-2 (median) in gradients. timm's epsilon damps rounding less than Keras': its
+ * gradients of the batch are 5e-3 (median) from themselves in float64 where images move by one unit in the last place.
  */
-const networks = [
+const networks: readonly (Bars & { readonly name: RecordedName; readonly peer: string })[] = [
   { name: 'xception', peer: 'Keras', ...xceptionBars },
   { name: 'inception_v3', peer: 'Keras', ...inceptionBars },
-  { name: 'timm', peer: 'timm', ...xceptionBars, median: 1e-2 },
+  {
+    name: 'timm',
+    peer: 'timm',
+    ...xceptionBars,
+    gradients: { ...xceptionBars.gradients, batch: { largest: 2e-2, median: 1e-2, scale: 1e-2 } },
+  },
   { name: 'torchvision', peer: 'torchvision', ...inceptionBars },
-] as const;
+];
 
 function network(name: RecordedName, backend: Backend) {
   const { arch, options } = recordedOptions(name);
@@ -50,7 +88,8 @@ function network(name: RecordedName, backend: Backend) {
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-const compared = networkDevices.flatMap((backend) => networks.map((bars) => ({ backend, ...bars })));
+const here = networks.filter(({ name }) => isRecorded(name));
+const compared = networkDevices.flatMap((backend) => here.map((bars) => ({ backend, ...bars })));
 
 for (const { backend, name, peer, ...bars } of compared) {
   const { arch } = recordedOptions(name);
@@ -67,6 +106,18 @@ for (const { backend, name, peer, ...bars } of compared) {
             epsilon: run.epsilon as number,
             epsilonOutside: run.outside ?? false,
           });
+
+    it('has losses of every recipe, which mistakes would change', () => {
+      expect(fixture.runs.map(({ rule, momentum }) => `${rule} ${momentum}`)).to.deep.equal(bars.runs);
+      for (const { losses, mistakes = {} } of fixture.runs) {
+        // The sixth batch is the first again, and so on.
+        const learned = losses.slice(5).map((loss, i) => Math.abs(loss / losses[i]! - 1));
+        expect(Math.max(...learned)).to.be.greaterThan(3 * bars.laterLosses);
+        for (const [mistake, change] of Object.entries(mistakes)) {
+          expect(change, mistake).to.be.greaterThan(2 * bars.laterLosses);
+        }
+      }
+    });
 
     for (const mode of modes) {
       for (const run of fixture.runs) {
@@ -87,10 +138,14 @@ for (const { backend, name, peer, ...bars } of compared) {
             onStep: ({ loss }) => losses.push(loss),
           });
           model.dispose();
+          if (process.env.PARITY_FIGURES !== undefined) {
+            console.log({ losses: losses.map((loss, i) => Math.abs(loss / run.losses[i]! - 1)) });
+          }
           expect(losses.length).to.equal(10);
           expect(Math.abs(losses[0]! / run.losses[0]! - 1), 'the first loss').to.be.at.most(bars.firstLoss);
           losses.forEach((loss, i) => {
-            expect(Math.abs(loss / run.losses[i]! - 1), `loss ${i + 1}`).to.be.at.most(bars.losses);
+            const bar = i < 5 ? bars.losses : bars.laterLosses;
+            expect(Math.abs(loss / run.losses[i]! - 1), `loss ${i + 1}`).to.be.at.most(bar);
           });
         });
       }
@@ -116,7 +171,9 @@ for (const { backend, name, peer, ...bars } of compared) {
           expect(Math.abs((await value.item()) / recorded.loss - 1)).to.be.at.most(bars.firstLoss);
           value.dispose();
 
+          const bar = bars.gradients[caseName]!;
           const toKeras: number[] = [];
+          const stretched: number[] = [];
           const ours: number[] = [];
           const theirs: number[] = [];
           let i = 0;
@@ -125,12 +182,14 @@ for (const { backend, name, peer, ...bars } of compared) {
             const errors = recorded.compare(name, await gradient.data());
             gradient.dispose();
             toKeras.push(errors.toKeras);
+            stretched.push(Math.abs(errors.scale - 1));
             ours.push(errors.toFloat64);
             theirs.push(errors.kerasToFloat64Ulp);
-            expect(errors.toKeras, name).to.be.at.most(bars.gradient[caseName]);
+            expect(errors.toKeras, name).to.be.at.most(bar.largest);
+            expect(errors.scale, `scale of ${name}`).to.be.closeTo(1, bar.scale);
           }
           expect(toKeras.length).to.equal(recorded.parameters.size);
-          expect(median(toKeras), 'median distance from Keras').to.be.at.most(bars.median);
+          expect(median(toKeras), 'median distance from Keras').to.be.at.most(bar.median);
           // No further from a float64 computation than twice Keras' own float32 is.
           expect(Math.max(...ours)).to.be.at.most(2 * Math.max(...theirs));
           expect(median(ours)).to.be.at.most(2 * median(theirs));
@@ -138,6 +197,7 @@ for (const { backend, name, peer, ...bars } of compared) {
             console.log({
               toKeras: [median(toKeras), Math.max(...toKeras)],
               ours: [median(ours), Math.max(...ours)],
+              stretched: Math.max(...stretched),
             });
             console.log({ kerasToFloat64: [median(theirs), Math.max(...theirs)] });
           }

@@ -1,4 +1,5 @@
 // The fixtures' loaders: what is recorded can tell right from wrong before any test leans on it.
+import { readdirSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { describe, it } from 'mocha';
 import { forwardFixture, photographs, recordedWeights, trainingFixture, updatesFixture } from './fixtures.ts';
@@ -62,6 +63,14 @@ for (const { network, smallest, bar, times, gradients } of networks) {
 }
 
 describe('support: fixtures', () => {
+  it('take less than 8 MB', () => {
+    const folder = new URL('../fixtures/', import.meta.url);
+    const sizes = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(
+      (name) => statSync(new URL(name, folder)).size,
+    );
+    expect(sizes.reduce((sum, size) => sum + size, 0)).to.be.lessThan(8e6);
+  });
+
   it('training: a gradient of another origin is far from the recorded ones', () => {
     const [batch] = trainingFixture().gradients;
     for (const name of [
