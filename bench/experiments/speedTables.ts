@@ -14,8 +14,10 @@ const paperRows = {
 } as const;
 
 /** How speed was measured, in words. */
-export const how = ({ size, batch, device, precision, rounds, steps }: SpeedSettings): string =>
-  `${batch} images a step, ${size} pixels, ${precision} on ${device}, ${rounds} turns of ${steps} steps`;
+export const how = ({ size, batch, device, precision, threads, rounds, steps }: SpeedSettings): string => {
+  const by = threads === undefined ? '' : `, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+  return `${batch} images a step, ${size} pixels, ${precision} on ${device}${by}, ${rounds} turns of ${steps} steps`;
+};
 
 const fromTo = ({ min, max }: Spread, digits: number): string =>
   `${min.toFixed(digits)} to ${max.toFixed(digits)}`;
@@ -86,9 +88,9 @@ export const segmentColumns = [
   { title: 'parameters', number: true },
   { title: 'multiply-adds', number: true },
   { title: 'training, images/s', number: true },
-  { title: 'of the plain network', number: true },
+  { title: 'share of the plain network', number: true },
   { title: 'inference, images/s', number: true },
-  { title: 'of the plain network', number: true },
+  { title: 'share of the plain network', number: true },
 ] as const;
 
 const modeCells = ({ imagesPerSecond, relative }: ModeSpeed): string[] => [
