@@ -27,7 +27,7 @@ import {
   type TrainingSettings,
   trainVariant,
 } from './experiments/runs.ts';
-import { measureNetworks, measureSegments, type SpeedSettings } from './experiments/speed.ts';
+import { begunUnder, measureNetworks, measureSegments, type SpeedSettings } from './experiments/speed.ts';
 import { segmentsPage, table3Page } from './experiments/speedPages.ts';
 import { segmentCells, segmentColumns, table3Cells, table3Columns } from './experiments/speedTables.ts';
 import { segmentsSections, table3Sections, trainingSections } from './experiments/summary.ts';
@@ -211,7 +211,7 @@ async function runSpeed(experiment: 'table3' | 'segments', signal: AbortSignal):
   const settings: SpeedSettings = { size, batch, rounds, steps, warmup, device, precision, threads };
   const folder = join(resolve(flags.out), experiment);
   keepSettings(folder, settings);
-  const at = circumstances('experiments');
+  const at = begunUnder(folder, circumstances('experiments'));
   const titles = (columns: readonly { readonly title: string }[]) => columns.map(({ title }) => title);
   let files: string[];
   if (experiment === 'table3') {

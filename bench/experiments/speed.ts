@@ -16,6 +16,7 @@ import {
 } from '../../lib/index.ts';
 import { alternate, type Comparison } from '../support/alternate.ts';
 import { type Contender, ours, takes } from '../support/contenders.ts';
+import type { Circumstances } from '../support/machine.ts';
 import type { Arch, BenchPrecision, Mode } from '../support/protocol.ts';
 import { writeWhole } from '../support/results.ts';
 import { type Spread, spread } from '../support/statistics.ts';
@@ -58,6 +59,13 @@ export class Kept<T> {
     writeWhole(this.#file, `${JSON.stringify(this.#found, undefined, 2)}\n`);
     return this.#found[name];
   }
+}
+
+/** What held when the measurements in a folder began: a page that is written anew from them says that, not today. */
+export function begunUnder(folder: string, now: Circumstances): Circumstances {
+  const file = join(folder, 'begun.json');
+  if (!existsSync(file)) writeWhole(file, `${JSON.stringify(now, undefined, 2)}\n`);
+  return JSON.parse(readFileSync(file, 'utf8')) as Circumstances;
 }
 
 /** A network in figures. */

@@ -36,7 +36,7 @@ import {
   type TrainingSettings,
   trainVariant,
 } from '../../bench/experiments/runs.ts';
-import { Kept, type NetworkSpeed, type SegmentSpeed } from '../../bench/experiments/speed.ts';
+import { begunUnder, Kept, type NetworkSpeed, type SegmentSpeed } from '../../bench/experiments/speed.ts';
 import { segmentsPage, table3Page } from '../../bench/experiments/speedPages.ts';
 import { segmentsSections, table3Sections, trainingSections } from '../../bench/experiments/summary.ts';
 import { circumstances } from '../../bench/support/machine.ts';
@@ -257,7 +257,10 @@ describe('experiments', () => {
       expect(readOutcome(runFolder(folder, second, 0))).to.equal(undefined);
     });
 
-    it('measure nothing twice', async () => {
+    it('measure nothing twice, and say when that was', async () => {
+      const at = { ...circumstances('experiments'), commit: 'abc' };
+      expect(begunUnder(folder, at)).to.deep.equal(at);
+      expect(begunUnder(folder, { ...at, commit: 'def', load: 99 })).to.deep.equal(at);
       let measured = 0;
       const measure = async () => {
         measured += 1;
