@@ -12,11 +12,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-limit_mib=42
+limit_mib=40
 architecture=90
 out=build/bundle
-# Half of it is machine code, which the filter prepares; a window that holds all of it finds what libraries share.
-pack=(xz --x86 "--lzma2=preset=9e,dict=256MiB" -T1)
+# Half of it is machine code, which the filter prepares; a window that holds all of it finds what libraries share. lc and pb
+# are worth a megabyte here.
+pack=(xz --x86 "--lzma2=preset=9e,dict=256MiB,lc=4,pb=0,nice=273" -T1)
 cuda=true
 build=true
 for argument in "$@"; do
@@ -89,7 +90,7 @@ node scripts/bundle/packages.mjs $(node -p 'Object.keys(require("./package.json"
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.md' --exclude=browser-entry.js \
     --exclude='node_modules/mocha/mocha*.*s' --exclude='node_modules/mocha/mocha.css' \
     --exclude='node_modules/h5wasm/dist/iife' --exclude='node_modules/h5wasm/dist/node' \
-    --exclude='node_modules/h5wasm/src' --files-from=- |
+    --exclude='node_modules/h5wasm/src' --exclude='node_modules/h5wasm/test' --files-from=- |
   tar -C "$stage" -xf -
 
 # 4. Node, and the libraries that a bare machine may lack: `run` takes those that it does. libstdc++ and libgcc are not
