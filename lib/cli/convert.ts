@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import {
   type Activation,
   architecture,
+  type Backend,
   DataError,
   fittedToSize,
   fromWeightFile,
@@ -89,8 +90,10 @@ export function convertCommand(): Command {
     .option('--logits', 'to .onnx: logits in place of probabilities', false)
     .action(async (from: string, to: string, flags: ConvertFlags) => {
       checkUsage(to, flags);
+      // Before any network is built, which would open `auto`: the CPU, unless a device is named.
+      const backend = openFlagged(flags.device === 'auto' ? { ...flags, device: 'cpu' } : flags);
       const weights = await converted(from, flags);
-      if (to.toLowerCase().endsWith(onnx)) await convertToOnnx(to, weights, flags);
+      if (to.toLowerCase().endsWith(onnx)) await convertToOnnx(to, weights, backend, flags);
       else await writeWeights(to, weights);
       if (flags.json) print(jsonOf(from, to, weights));
       else printFor(from, to, weights);
@@ -127,15 +130,19 @@ async function converted(from: string, flags: ConvertFlags): Promise<WeightFile>
   return weights;
 }
 
-/** Builds the network, whose computation an `.onnx` holds beside the weights. It runs on the CPU, unless a device is named. */
-async function convertToOnnx(to: string, weights: WeightFile, flags: ConvertFlags): Promise<void> {
+/** Builds the network, whose computation an `.onnx` holds beside the weights. */
+async function convertToOnnx(
+  to: string,
+  weights: WeightFile,
+  backend: Backend,
+  flags: ConvertFlags,
+): Promise<void> {
   const { classes, file = to } = weights;
   if (classes === undefined) {
     throw new DataError(`${file}: the file has no classifier; expected one, whose answers an .onnx gives`, {
       file,
     });
   }
-  const backend = openFlagged(flags.device === 'auto' ? { ...flags, device: 'cpu' } : flags);
   using model = fromWeightFile(weights, { file });
   model.to(backend);
   await writeOnnx(to, model, { outputs: [flags.logits ? 'logits' : 'probabilities'] });
