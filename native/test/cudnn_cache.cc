@@ -2,10 +2,11 @@
 // that of native/cuda/cudnn/planCache.h, driven by test/cudnn/cache.test.ts.
 //
 //   cudnn_cache folder-of-cuDNN[:folder...] description.json libdepthwise_nodriver.so folder-of-plans
-//   [threads]
+//   [threads | hurried]
 //
 // With a number of threads it builds plans of one fused convolution, whose engines are compiled, on so many,
-// and prints what became of each engine.
+// and prints what became of each engine. Hurried, it plans a weight gradient in no time at all, with too little
+// workspace for the first plan.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -41,6 +42,13 @@ void showCandidates(CudnnPlans& plans) {
                 one.refused.c_str());
 }
 
+ConvolutionProblem depthwiseWeights() {
+  ConvolutionProblem p = pointwise(Direction::weightGrad, DataType::bf16);
+  p.n = 256, p.groups = p.c, p.kernelH = p.kernelW = 3;
+  p.top = p.bottom = p.left = p.right = 1;
+  return p;
+}
+
 void show(Plans& plans, const ConvolutionProblem& problem) {
   const std::unique_ptr<Plan> plan = plans.plan(problem);
   const PlanDescription& d = plan->description;
@@ -64,9 +72,17 @@ int main(int argc, char** argv) try {
 
   CudnnOptions options;
   options.cacheFolder = argv[4];
-  if (argc == 6) options.threads = std::atoi(argv[5]);
+  const bool hurried = argc == 6 && std::string(argv[5]) == "hurried";
+  if (hurried)
+    options.limits.seconds = 0, options.workspaceLimit = size_t{1} << 20;
+  else if (argc == 6)
+    options.threads = std::atoi(argv[5]);
   const std::shared_ptr<const Cudnn> cudnn = openCudnn(folders);
   CudnnPlans plans([&] { return std::make_shared<const Target>(cudnn, description); }, options);
+  if (hurried) {
+    show(plans, depthwiseWeights());
+    return 0;
+  }
   if (argc == 6) {
     showCandidates(plans);
     return 0;

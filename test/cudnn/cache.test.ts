@@ -141,6 +141,12 @@ describe('cudnn: plans on disk', function () {
     expect(await choose('h200', '', '3')).to.deep.equal(alone);
   });
 
+  it('are found however little time there is, also where the first wants too much workspace', async () => {
+    const [chosen, ...more] = await choose('h200', '', 'hurried');
+    expect(more).to.deep.equal([]);
+    expect(Number(/(\d+) bytes$/.exec(chosen!)?.[1])).to.be.at.most(2 ** 20);
+  });
+
   it('need no folder that can be written to', async () => {
     const chosen = await choose();
     writeFileSync(join(folder, 'file'), '');

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <exception>
 #include <map>
 #include <optional>
@@ -101,14 +102,20 @@ struct Attempt {
 // Builds plans, on several threads where that pays.
 class Building {
  public:
-  Building(Workshop& workshop, const GraphMaker& graphOf, const Builder& first, double seconds)
+  Building(Workshop& workshop, const GraphMaker& graphOf, const Builder& first, size_t workspaceLimit,
+           double seconds)
       : workshop_(workshop),
         graphOf_(graphOf),
         first_(first),
         builders_(workshop.threads()),
+        workspaceLimit_(workspaceLimit),
         seconds_(seconds) {}
 
-  double elapsed() const { return now() - begun_; }
+  // No further plan is begun: there are some that may be used, and the time is over.
+  bool late() const { return usable_ > 0 && now() - begun_ > seconds_; }
+
+  // A plan that was built does not run after all.
+  void discard() { usable_--; }
 
   void build(std::vector<Attempt>& attempts) {
     size_t compiled = 0;
@@ -127,14 +134,12 @@ class Building {
     }
     for (std::thread& thread : others) thread.join();
     if (failure != nullptr) std::rethrow_exception(failure);
-    // What others took and could not build for want of means.
+    // What others took and could not build for want of means. Attempts are left only where it is late.
     for (Attempt& left : attempts)
       if (!left.tried && !late()) attempt(left, first_, first_.engines[left.at]);
   }
 
  private:
-  bool late() const { return plans_ > 0 && elapsed() > seconds_; }
-
   std::optional<size_t> take(const std::vector<Attempt>& attempts, std::atomic<size_t>& next) const {
     if (late()) return std::nullopt;
     const size_t at = next++;
@@ -158,7 +163,10 @@ class Building {
     try {
       attempt.plan = buildPlan(*builder.target, engine);
       attempt.target = builder.target;
-      plans_++;
+      if (attempt.plan->workspace > workspaceLimit_)
+        attempt.refused = "workspace beyond the limit";
+      else
+        usable_++;
     } catch (const PlanError& error) {
       attempt.refused = error.what();
     }
@@ -170,9 +178,10 @@ class Building {
   const GraphMaker& graphOf_;
   const Builder& first_;
   std::vector<std::unique_ptr<Builder>> builders_;
+  const size_t workspaceLimit_;
   const double seconds_;
   const double begun_ = now();
-  std::atomic<int> plans_{0};
+  std::atomic<int> usable_{0};
 };
 
 }  // namespace
@@ -247,72 +256,72 @@ Selection choose(Workshop& workshop, const GraphMaker& graphOf, const Requiremen
   // them.
   const int wanted = scratch || candidates != nullptr ? limits.plans : 1;
 
-  // Plans are built in turns of as many as are still wanted, then timed.
+  // Plans are built and timed in turns of as many as are still wanted. However little time is left, turns go on
+  // until there is a plan that may be used.
   std::vector<Candidate> all(first.engines.size());
-  struct Built {
-    size_t at;
-    std::shared_ptr<Executable> executable;
-  };
-  std::vector<Built> built;
   // One question may not take more than is left for all.
   const double seconds = scratch ? std::min(limits.seconds, timing->budget.left()) : limits.seconds;
-  Building building(workshop, graphOf, first, seconds);
+  Building building(workshop, graphOf, first, requirements.workspaceLimit, seconds);
   std::map<int64_t, int> perEngine;
-  size_t next = 0;
-  while (next < all.size() && static_cast<int>(built.size()) < wanted) {
+  std::deque<size_t> waiting;
+  for (size_t at = 0; at < all.size(); at++) {
+    all[at].refused = refusal(first.engines[at], requirements);
+    if (all[at].refused.empty()) waiting.push_back(at);
+  }
+  Selection best;
+  double bestTime = kNoTime;
+  int usable = 0;
+  while (!waiting.empty() && usable < wanted && !building.late()) {
     std::vector<Attempt> attempts;
-    for (; next < all.size() && static_cast<int>(built.size() + attempts.size()) < wanted; next++) {
-      const Engine& engine = first.engines[next];
-      all[next].refused = refusal(engine, requirements);
-      if (!all[next].refused.empty()) continue;
+    while (!waiting.empty() && usable + static_cast<int>(attempts.size()) < wanted) {
+      const size_t at = waiting.front();
+      waiting.pop_front();
+      const Engine& engine = first.engines[at];
       const int most = engine.compiled() ? limits.perCompiled : limits.perEngine;
       if (scratch && perEngine[engine.index] >= most) continue;
       perEngine[engine.index]++;
-      attempts.push_back({next, nullptr, std::nullopt, "", 0, false});
+      attempts.push_back({at, nullptr, std::nullopt, "", 0, false});
     }
     building.build(attempts);
+    std::vector<size_t> left;
     for (Attempt& attempt : attempts) {
-      if (!attempt.tried) continue;
+      const Engine& engine = first.engines[attempt.at];
       Candidate& candidate = all[attempt.at];
-      candidate.refused = attempt.refused;
-      candidate.buildSeconds = attempt.seconds;
-      if (attempt.plan) {
-        candidate.built = true;
-        candidate.workspace = attempt.plan->workspace;
-        if (candidate.workspace > requirements.workspaceLimit)
-          candidate.refused = "workspace beyond the limit";
+      if (!attempt.tried) {
+        left.push_back(attempt.at);
+      } else {
+        candidate.refused = attempt.refused;
+        candidate.buildSeconds = attempt.seconds;
+        candidate.built = attempt.plan.has_value();
+        if (attempt.plan) candidate.workspace = attempt.plan->workspace;
       }
-      if (!candidate.refused.empty())
-        perEngine[first.engines[attempt.at].index]--;
-      else
-        built.push_back({attempt.at, std::make_shared<Executable>(std::move(attempt.target),
-                                                                  std::move(*attempt.plan), binding)});
+      if (!attempt.tried || !candidate.refused.empty()) {
+        perEngine[engine.index]--;
+        continue;
+      }
+      const auto executable =
+          std::make_shared<Executable>(std::move(attempt.target), std::move(*attempt.plan), binding);
+      double time = kNoTime;
+      try {
+        if (scratch) time = scratch->time(*executable, bestTime);
+      } catch (const PlanError& error) {
+        candidate.refused = error.what();
+        building.discard();
+        continue;
+      }
+      usable++;
+      if (time < kNoTime) candidate.milliseconds = time;
+      if (best.executable != nullptr && !(time < bestTime)) continue;
+      bestTime = time;
+      best.executable = executable;
+      best.description.engine = engine.name();
+      best.description.notes = engine.noteText();
+      best.description.milliseconds = candidate.milliseconds;
     }
-    if (!built.empty() && building.elapsed() > seconds) break;
+    waiting.insert(waiting.begin(), left.begin(), left.end());
   }
-  for (; next < all.size(); next++) all[next].refused = refusal(first.engines[next], requirements);
 
-  Selection best;
-  double bestTime = kNoTime;
   std::string lastReason;
-  for (const Built& one : built) {
-    const Engine& engine = first.engines[one.at];
-    Candidate& candidate = all[one.at];
-    double time = kNoTime;
-    try {
-      if (scratch) time = scratch->time(*one.executable, bestTime);
-    } catch (const PlanError& error) {
-      candidate.refused = error.what();
-      continue;
-    }
-    if (time < kNoTime) candidate.milliseconds = time;
-    if (best.executable != nullptr && !(time < bestTime)) continue;
-    bestTime = time;
-    best.executable = one.executable;
-    best.description.engine = engine.name();
-    best.description.notes = engine.noteText();
-    best.description.milliseconds = candidate.milliseconds;
-  }
   for (size_t i = 0; i < all.size(); i++)
     if (!all[i].refused.empty() && lastReason.empty())
       lastReason = first.engines[i].name() + ": " + all[i].refused;
