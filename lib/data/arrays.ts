@@ -11,9 +11,10 @@ import {
   type Dataset,
   planBatches,
 } from './batch.ts';
-import { type DecodeOptions, type Interpolation, type ResizeRule, transformPixels } from './decode.ts';
-import { batchCount, loadBatches, type SampleSource, SkipLedger } from './loader.ts';
+import type { Interpolation, ResizeRule } from './decode.ts';
+import { batchCount, loadBatches, SkipLedger } from './loader.ts';
 import { permutation } from './random.ts';
+import type { SampleSource } from './source.ts';
 
 /** Images in one array, as a .npy file holds them. */
 export interface ImageArray {
@@ -117,8 +118,7 @@ class PixelArrays implements Dataset {
       name: 'arrays',
       length: n,
       decode,
-      load: (index: number, how: DecodeOptions) =>
-        transformPixels(data.subarray(index * stride, (index + 1) * stride), size, how),
+      input: (index) => ({ pixels: data.subarray(index * stride, (index + 1) * stride), ...size }),
       sampleName: (index) => `image ${index}`,
       labels,
     };

@@ -4,6 +4,7 @@ import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { DataError } from '../core/errors.ts';
 import { type ColorMap, centerCrop, type ImageSize, type Rectangle } from './augment.ts';
 import { checkInteger } from './batch.ts';
+import type { FileRange } from './source.ts';
 
 /**
  * Images with more pixels are refused from their header, before anything is allocated for them (0x3fff
@@ -37,6 +38,9 @@ export type ResizeRule = 'stretch' | { readonly crop: number };
  * Pillow's bilinear is 0.2 of 255 at 299 and 224 pixels, and 1.1 at 96.
  */
 export type Interpolation = 'bilinear' | 'bicubic';
+
+/** Where an encoded image is: a path, a range of a file, or bytes. */
+export type ImageInput = string | FileRange | Uint8Array;
 
 /** What to make of an image. */
 export interface DecodeOptions {
@@ -83,12 +87,12 @@ const SHARP_OPTIONS: SharpOptions = {
  * frame is taken; colour profiles are ignored. JPEG, PNG, WebP, GIF, TIFF and AVIF are told by content,
  * whatever the file's name.
  *
- * @param input a path, or the bytes of a file
+ * @param input a path, a range of a file, or the bytes of a file
  * @returns [height, width, 3], red green blue
  * @throws DataError naming the file, when it cannot be read, is not such an image, is damaged (lines below a
  *   crop are not read, so not found damaged), is larger than 256 MiB or has more than 268,402,689 pixels
  */
-export async function decodeImage(input: string | Uint8Array, options: DecodeOptions): Promise<Uint8Array> {
+export async function decodeImage(input: ImageInput, options: DecodeOptions): Promise<Uint8Array> {
   checkInteger('height', options.height, 1);
   checkInteger('width', options.width, 1);
   return await withReason(input, async () => {
@@ -104,7 +108,7 @@ export async function decodeImage(input: string | Uint8Array, options: DecodeOpt
  *
  * @throws DataError as `decodeImage`, except for damage behind the header
  */
-export async function imageInfo(input: string | Uint8Array): Promise<ImageInfo> {
+export async function imageInfo(input: ImageInput): Promise<ImageInfo> {
   return await withReason(input, async () => {
     const image = sharp(await readImageFile(input), SHARP_OPTIONS);
     const { format, channels, depth, autoOrient } = await image.metadata();
@@ -194,23 +198,32 @@ async function orientedSize(image: Sharp): Promise<ImageSize> {
  * The bytes of an image file, read once for header and pixels, if they look like an image and are not too
  * many.
  */
-async function readImageFile(input: string | Uint8Array): Promise<Uint8Array> {
+async function readImageFile(input: ImageInput): Promise<Uint8Array> {
   let bytes: Uint8Array;
-  if (typeof input === 'string') {
-    const file = await open(input, 'r');
-    try {
-      checkFileSize((await file.stat()).size);
-      bytes = await file.readFile();
-    } finally {
-      await file.close();
-    }
-  } else {
+  if (input instanceof Uint8Array) {
     checkFileSize(input.length);
     bytes = input;
+  } else {
+    bytes = await readRange(typeof input === 'string' ? { path: input } : input);
   }
   if (bytes.length === 0) throw new Error('the file is empty');
   if (!looksLikeImage(bytes)) throw new Error('not a JPEG, PNG, WebP, GIF, TIFF or AVIF image');
   return bytes;
+}
+
+async function readRange({ path, offset = 0, length }: FileRange): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const size = length ?? (await file.stat()).size - offset;
+    checkFileSize(size);
+    if (offset === 0 && length === undefined) return await file.readFile();
+    const bytes = new Uint8Array(size);
+    const { bytesRead } = await file.read(bytes, 0, size, offset);
+    if (bytesRead < size) throw new Error(`the file ends ${size - bytesRead} bytes too early`);
+    return bytes;
+  } finally {
+    await file.close();
+  }
 }
 
 function checkFileSize(size: number): void {
@@ -235,12 +248,12 @@ function looksLikeImage(bytes: Uint8Array): boolean {
 }
 
 /** Runs `read` and turns what it throws into one line about the file. */
-async function withReason<T>(input: string | Uint8Array, read: () => Promise<T>): Promise<T> {
+async function withReason<T>(input: ImageInput, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (cause) {
     const reason = reasonOf(cause);
-    const file = typeof input === 'string' ? input : undefined;
+    const file = typeof input === 'string' ? input : input instanceof Uint8Array ? undefined : input.path;
     throw new UnreadableImageError(
       `${file ?? 'image'}: ${reason}`,
       reason,

@@ -11,8 +11,9 @@ import {
   type Dataset,
   planBatches,
 } from './batch.ts';
-import { type DecodeOptions, decodeImage, type Interpolation, type ResizeRule } from './decode.ts';
-import { loadBatches, type SampleSource, SkipLedger } from './loader.ts';
+import type { Interpolation, ResizeRule } from './decode.ts';
+import { loadBatches, SkipLedger } from './loader.ts';
+import type { SampleSource } from './source.ts';
 
 /** Endings of the files that are taken for images, in any case. Files with other endings are left alone. */
 export const IMAGE_EXTENSIONS: readonly string[] = ['.jpg', '.jpeg', '.png', '.webp'];
@@ -97,7 +98,7 @@ export class ImageFolder implements Dataset {
       name: dir,
       length: files.length,
       decode: { height: size, width: size, resize, interpolation: options.interpolation ?? 'bilinear' },
-      load: (index: number, how: DecodeOptions) => decodeImage(files[index]!, how),
+      input: (index) => ({ path: files[index]! }),
       sampleName: (index) => files[index]!,
       labels: (indices) => Int32Array.from(indices, (index) => labels[index]!),
     };

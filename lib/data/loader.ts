@@ -2,26 +2,10 @@
 import { DataError } from '../core/errors.ts';
 import { augmentationCrop, augmentationFlip, randomColor } from './augment.ts';
 import type { Batch, BatchPlan } from './batch.ts';
-import { type DecodeOptions, UnreadableImageError } from './decode.ts';
+import { type DecodeOptions, decodeImage, transformPixels, UnreadableImageError } from './decode.ts';
 import { type Gate, prefetch } from './prefetch.ts';
 import { below, Purpose, permutation, randomBlock } from './random.ts';
-
-/** Samples that become uint8 images of one size. */
-export interface SampleSource {
-  /** What the samples are, for messages: a folder, 'arrays'. */
-  readonly name: string;
-  readonly length: number;
-  /**
-   * Height and width of every image given, and how they come about; crop, flip and colour are the loader's.
-   */
-  readonly decode: Pick<DecodeOptions, 'height' | 'width' | 'resize' | 'interpolation'>;
-  /** [height, width, 3]. Rejects with an UnreadableImageError where the sample is at fault. */
-  load(index: number, options: DecodeOptions): Promise<Uint8Array>;
-  /** The sample's name in messages and in `skipped`. */
-  sampleName(index: number): string;
-  /** The labels of these samples, in this order. */
-  labels(indices: readonly number[]): Int32Array | Uint8Array;
-}
+import type { SampleSource } from './source.ts';
 
 /** What becomes of samples that cannot be read. */
 export interface BadImagePolicy {
@@ -98,7 +82,7 @@ export async function* loadBatches(
 ): AsyncGenerator<Batch, void, undefined> {
   const { batchSize, dropLast, startBatch, workers, signal } = plan;
   const count = batchCount(source, plan);
-  const order = plan.shuffle ? permutation(source.length, plan.seed, plan.epoch) : undefined;
+  const order = plan.shuffle ? shuffled(source, plan) : undefined;
 
   const make = async (at: number, gate: Gate): Promise<Decoded> => {
     const from = at * batchSize;
@@ -117,7 +101,7 @@ export async function* loadBatches(
           const index = attempt === 0 ? own : substitute(source, plan, from + i, own, attempt);
           try {
             images.set(
-              await gate.run(() => source.load(index, sampleOptions(source, plan, index))),
+              await gate.run(() => loadSample(source, index, sampleOptions(source, plan, index))),
               i * stride,
             );
             used[i] = index;
@@ -149,6 +133,19 @@ export async function* loadBatches(
     const { height, width } = source.decode;
     yield { images, shape: [n, height, width, 3], labels: source.labels(sampleIds), sampleIds };
   }
+}
+
+/** Place -> sample of this epoch. */
+function shuffled(source: SampleSource, { seed, epoch }: BatchPlan): Uint32Array {
+  return source.order?.(seed, epoch) ?? permutation(source.length, seed, epoch);
+}
+
+/** [height, width, 3]. Rejects with an UnreadableImageError where the sample is at fault. */
+async function loadSample(source: SampleSource, index: number, options: DecodeOptions): Promise<Uint8Array> {
+  const input = source.input(index);
+  return 'pixels' in input
+    ? await transformPixels(input.pixels, input, options)
+    : await decodeImage(input, options);
 }
 
 /** How many batches an epoch has. */

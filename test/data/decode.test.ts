@@ -126,6 +126,23 @@ describe('decodeImage', () => {
     expect(means(await decodeImage(misnamed, SMALL))).to.deep.equal([...ORANGE]);
   });
 
+  it('reads a range of a file, and refuses one that goes beyond its end', async () => {
+    const bytes = await orange().png().toBuffer();
+    const path = put(
+      join(folder.path, 'range.bin'),
+      Buffer.concat([Buffer.alloc(512), bytes, Buffer.alloc(77)]),
+    );
+    const range = { path, offset: 512, length: bytes.length };
+    expect(means(await decodeImage(range, SMALL))).to.deep.equal([...ORANGE]);
+    let thrown: unknown;
+    await decodeImage({ ...range, length: bytes.length + 100 }, SMALL).catch((error: unknown) => {
+      thrown = error;
+    });
+    expect(thrown)
+      .to.be.instanceOf(DataError)
+      .with.property('message', `${path}: the file ends 23 bytes too early`);
+  });
+
   it('stretches the whole image, or crops its centre', async () => {
     // left half black, right half white, twice as wide as high
     const halves = Buffer.alloc(80 * 40 * 3).map((_, i) => ((i / 3) % 80 >= 40 ? 255 : 0));
