@@ -288,14 +288,11 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
         progress.end();
         say(message);
       },
-      onStep: (record, at) => {
-        if (flags.json && record.step % flags.logEvery === 0) print(record);
-        progress.step(at);
+      onLine: (line) => {
+        if (flags.json) print(line);
       },
-      onEpoch: (record) => {
-        if (flags.json) print(record);
-        progress.epoch(record);
-      },
+      onStep: (_, at) => progress.step(at),
+      onEpoch: (record) => progress.epoch(record),
     });
     progress.end();
     if (flags.profile) {

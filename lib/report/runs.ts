@@ -4,7 +4,14 @@ import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import type { Json } from '../train/checkpoint.ts';
-import type { EpochRecord, MetricsLine, Scores, StepRecord } from '../train/metrics.ts';
+import {
+  type EpochRecord,
+  isEpochRecord,
+  type MetricsLine,
+  type Scores,
+  type StepLine,
+  type StepRecord,
+} from '../train/metrics.ts';
 import { readRunConfig } from '../train/runFolder.ts';
 
 /** A run that was recorded. */
@@ -19,8 +26,6 @@ export interface RecordedRun {
   /** Undefined where the data do not say how many steps an epoch has. */
   readonly stepsPerEpoch: number | undefined;
 }
-
-const isEpoch = (line: MetricsLine): line is EpochRecord => 'epoch' in line;
 
 /** The lines of metrics.jsonl. A last line that was cut off, by a crash, is left out. */
 async function readMetrics(file: string): Promise<MetricsLine[]> {
@@ -51,8 +56,8 @@ export async function readRun(folder: string): Promise<RecordedRun> {
     name: basename(resolve(folder)),
     folder,
     config,
-    steps: lines.filter((line): line is StepRecord => !isEpoch(line)),
-    epochs: lines.filter(isEpoch),
+    steps: lines.filter((line): line is StepLine => !isEpochRecord(line)),
+    epochs: lines.filter(isEpochRecord),
     stepsPerEpoch:
       typeof images === 'number' && typeof batchSize === 'number'
         ? Math.max(1, Math.floor(images / batchSize))

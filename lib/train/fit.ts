@@ -9,7 +9,8 @@ import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
 import type { RunState } from './checkpoint.ts';
 import { bestOf } from './evaluate.ts';
 import { checkFit, decisive, type FitParts, stepsPerEpoch } from './fitParts.ts';
-import type { EpochRecord, Scores, StepRecord } from './metrics.ts';
+import { Meter } from './meter.ts';
+import type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
 import {
   type FitOptions,
   type FitProgress,
@@ -85,13 +86,10 @@ export class Fit implements Disposable {
   #samples = 0;
   #sums = { loss: 0, correct: 0, images: 0 };
   #lossScale: LossScaleReading | undefined;
-  // Times of the epoch in progress, in milliseconds, and the images and steps trained in them.
-  #trainingTime = 0;
-  /** When the training that is not yet in `#trainingTime` began; undefined while something else is going on. */
-  #since: number | undefined;
-  #waitingTime = 0;
-  #timedImages = 0;
-  #timedSteps = 0;
+  /** Of the epoch in progress. */
+  readonly #meter = new Meter();
+  /** When the device had done all that it was given; undefined: it has not yet. */
+  #idle: number | undefined = 0;
 
   private constructor(parts: FitParts, values: TrainedValues, run: RunFolder | undefined) {
     const { settings, data, options } = parts;
@@ -205,13 +203,13 @@ export class Fit implements Disposable {
     // One's own batches cannot start in the middle: those that are done are passed over.
     let passOver = isDataset(this.#data) ? 0 : this.#batch;
     let ended = false;
-    this.#trainingTime = this.#waitingTime = this.#timedImages = this.#timedSteps = 0;
+    this.#meter.reset();
     try {
-      this.#startClock();
+      this.#meter.start();
       while (this.#step < this.#totalSteps) {
         const asked = performance.now();
         const next = await this.#nextBatch(batches);
-        this.#waitingTime += performance.now() - asked;
+        this.#meter.waited(asked, this.#idle);
         if (next === 'aborted') break;
         if (next === 'end') {
           ended = true;
@@ -226,27 +224,18 @@ export class Fit implements Disposable {
         const atEpochEnd = this.#batch === this.#perEpoch || this.#step === this.#totalSteps;
         if (checkpointEvery !== undefined && this.#step % checkpointEvery === 0 && !atEpochEnd) {
           await this.#drain();
-          this.#stopClock();
+          this.#meter.stop();
           await this.#checkpoint();
-          this.#startClock();
+          this.#meter.start();
         }
         if (signal?.aborted === true) break;
       }
       await this.#drain();
     } finally {
-      this.#stopClock();
+      this.#meter.stop();
       if (!ended) await batches.return?.();
     }
     return ended || this.#batch === this.#perEpoch;
-  }
-
-  #startClock(): void {
-    this.#since = performance.now();
-  }
-
-  #stopClock(): void {
-    if (this.#since !== undefined) this.#trainingTime += performance.now() - this.#since;
-    this.#since = undefined;
   }
 
   async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch | 'end' | 'aborted'> {
@@ -270,6 +259,7 @@ export class Fit implements Disposable {
       samples: this.#samples,
       totalSteps: this.#totalSteps,
     });
+    this.#options.onBatch?.(batch, this.#step + 1);
     const output = this.#trainingStep.run(batch, {
       step: this.#step + 1,
       lr,
@@ -280,11 +270,16 @@ export class Fit implements Disposable {
       output.logits.data() as Promise<Float32Array>,
       this.values.scaler?.read(),
     ]);
-    values.catch(() => undefined); // it is reported when its turn comes
     this.#step += 1;
+    const step = this.#step;
+    this.#idle = undefined;
+    const done = () => {
+      if (this.#step === step) this.#idle = performance.now();
+    };
+    values.then(done, done); // an error is reported when its turn comes
     this.#batch += 1;
     this.#samples += batch.shape[0];
-    this.#pending.push({ step: this.#step, lr, labels: batch.labels, output, values });
+    this.#pending.push({ step, lr, labels: batch.labels, output, values });
   }
 
   /** Waits for the oldest queued step and books it. */
@@ -312,16 +307,18 @@ export class Fit implements Disposable {
     const n = logits.length / width;
     this.#sums.loss += loss * n;
     this.#sums.images += n;
-    this.#timedImages += n;
-    this.#timedSteps += 1;
+    let correct = 0;
     for (let i = 0; i < n; i++) {
       const best = bestOf(logits.subarray(i * width, (i + 1) * width), 1)[0] as number;
       const right = labels instanceof Int32Array ? labels[i] === best : labels[i * width + best] === 1;
-      if (right) this.#sums.correct += 1;
+      if (right) correct += 1;
     }
+    this.#sums.correct += correct;
+    this.#meter.stepped(n);
     const record: StepRecord = {
       step,
       loss,
+      top1: correct / n,
       lr,
       ...(this.#lossScale && {
         loss_scale: this.#lossScale.scale,
@@ -329,8 +326,17 @@ export class Fit implements Disposable {
       }),
     };
     this.#steps.push(record);
-    if (step % this.#settings.logEvery === 0) this.#run?.metrics.write(record);
-    this.#options.onStep?.(record, this.#progress(step));
+    const progress = this.#progress(step);
+    if (step % this.#settings.logEvery === 0) {
+      const { imagesPerSecond, dataWait } = this.#meter.takeRecent();
+      this.#log({ ...record, images_per_second: imagesPerSecond, data_wait: dataWait }, progress);
+    }
+    this.#options.onStep?.(record, progress);
+  }
+
+  #log(line: MetricsLine, progress: FitProgress): void {
+    this.#run?.metrics.write(line);
+    this.#options.onLine?.(line, progress);
   }
 
   /** Gradients that overflow with hardly any scale do so without: a training that only skips steps must not go on. */
@@ -358,18 +364,17 @@ export class Fit implements Disposable {
 
   #progress(step: number): FitProgress {
     const { loss, correct, images } = this.#sums;
-    const time = this.#trainingTime + (this.#since === undefined ? 0 : performance.now() - this.#since);
-    const seconds = time / 1000;
+    const { imagesPerSecond, batchSeconds, dataWait } = this.#meter.pace;
     return {
       step,
       totalSteps: this.#totalSteps,
       stepsPerEpoch: this.#perEpoch,
       epoch: this.#epoch + 1,
-      imagesPerSecond: seconds > 0 ? this.#timedImages / seconds : 0,
-      batchSeconds: this.#timedSteps > 0 ? seconds / this.#timedSteps : Number.NaN,
+      imagesPerSecond,
+      batchSeconds,
       loss: images > 0 ? loss / images : 0,
       top1: images > 0 ? correct / images : 0,
-      dataWait: time > 0 ? this.#waitingTime / time : 0,
+      dataWait,
       ...(this.#lossScale && { lossScale: this.#lossScale }),
       skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
     };
@@ -425,8 +430,9 @@ export class Fit implements Disposable {
       data_wait: dataWait,
     };
     this.#epochs.push(record);
-    this.#run?.metrics.write(record);
-    this.#options.onEpoch?.(record, this.#progress(this.#step));
+    const progress = this.#progress(this.#step);
+    this.#log(record, progress);
+    this.#options.onEpoch?.(record, progress);
   }
 
   /** Frees the compiled step and the optimizer's state; the average stays. */

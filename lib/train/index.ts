@@ -27,7 +27,7 @@ export {
   type MeanAveragePrecision,
 } from './evaluate.ts';
 export type { History } from './fit.ts';
-export type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
+export type { EpochRecord, MetricsLine, Scores, StepLine, StepRecord } from './metrics.ts';
 export type { FitOptions, FitProgress, TrainerOptions, TrainingData } from './options.ts';
 export { type PresetName, presetNames, presets } from './presets.ts';
 export { type InstructionTime, type OpTime, type StepProfile, traceEvents } from './profile.ts';

@@ -9,12 +9,22 @@ export interface StepRecord {
   readonly step: number;
   /** Mean loss of the batch before this step's update, without weight decay. */
   readonly loss: number;
+  /** Fraction of the batch's images whose best class was right, before this step's update. */
+  readonly top1: number;
   /** Learning rate of the update. */
   readonly lr: number;
   /** In fp16: the scale of the next step's loss. */
   readonly loss_scale?: number;
   /** In fp16: steps skipped since the start of the run, because their gradients overflowed. */
   readonly skipped_steps?: number;
+}
+
+/** A logged step as metrics.jsonl has it, with what was measured since the line before. */
+export interface StepLine extends StepRecord {
+  /** Of training alone; evaluation and checkpoints do not count. */
+  readonly images_per_second: number;
+  /** Fraction of the training time in which the device had nothing to do because it waited for a batch. */
+  readonly data_wait: number;
 }
 
 /** Accuracies are fractions; `loss` is the mean over the images, without label smoothing and weight decay. */
@@ -37,12 +47,14 @@ export interface EpochRecord {
   readonly validation_average?: Scores;
   /** Of training alone; evaluation and checkpoints do not count. */
   readonly images_per_second: number;
-  /** Fraction of the training time spent waiting for batches. */
+  /** Fraction of the training time in which the device had nothing to do because it waited for a batch. */
   readonly data_wait: number;
 }
 
 /** A line of metrics.jsonl. */
-export type MetricsLine = StepRecord | EpochRecord;
+export type MetricsLine = StepLine | EpochRecord;
+
+export const isEpochRecord = (line: MetricsLine): line is EpochRecord => 'epoch' in line;
 
 /** The file, open for appending. Lines are written in order, without blocking. */
 export class MetricsLog {

@@ -11,7 +11,7 @@ import { type OptimizerSpec, sgd } from '../optim/optimizer.ts';
 import { constant, type Schedule } from '../optim/schedule.ts';
 import type { Json } from './checkpoint.ts';
 import type { LossKind } from './evaluate.ts';
-import type { EpochRecord, StepRecord } from './metrics.ts';
+import type { EpochRecord, MetricsLine, StepRecord } from './metrics.ts';
 
 /** Options of a trainer. */
 export interface TrainerOptions {
@@ -82,6 +82,10 @@ export interface FitOptions {
   /** Called for every step, in order, once its loss is known: one or two steps later. */
   readonly onStep?: (record: StepRecord, progress: FitProgress) => void;
   readonly onEpoch?: (record: EpochRecord, progress: FitProgress) => void;
+  /** Called with every line of metrics.jsonl, also where there is no `out`; before `onStep` or `onEpoch` of the same. */
+  readonly onLine?: (line: MetricsLine, progress: FitProgress) => void;
+  /** Called with each batch as it goes to the device. What it keeps it must copy before it returns. */
+  readonly onBatch?: (batch: Batch, step: number) => void;
   /** Called with what a person should know: a damaged checkpoint passed over, where a run continues. */
   readonly onNotice?: (message: string) => void;
 }
@@ -100,7 +104,7 @@ export interface FitProgress {
   readonly batchSeconds: number;
   readonly loss: number;
   readonly top1: number;
-  /** Fraction of the epoch's training time spent waiting for batches. */
+  /** Fraction of the epoch's training time in which the device had nothing to do because it waited for a batch. */
   readonly dataWait: number;
   /** In fp16: the scale of the next step's loss, and the steps that were skipped since the start of the run. */
   readonly lossScale?: LossScaleReading;
