@@ -310,24 +310,29 @@ describe('experiments', () => {
         return { child, said, ended: once(child, 'close').then(([code]) => code as number | null) };
       };
 
-      /** Ends it by a signal as soon as it says something. @returns its exit code, null where it was killed */
+      /** Ends it by a signal as soon as something holds. @returns its exit code, null where it was killed */
       const stop = async (
-        { child, said, ended }: ReturnType<typeof start>,
-        words: string,
+        { child, ended }: ReturnType<typeof start>,
+        holds: () => boolean,
         signal: NodeJS.Signals,
       ) => {
-        child.stderr.on('data', () => {
-          if (said.stderr.includes(words)) child.kill(signal);
-        });
-        return ended;
+        const watch = setInterval(() => {
+          if (!holds()) return;
+          clearInterval(watch);
+          child.kill(signal);
+        }, 5);
+        return ended.finally(() => clearInterval(watch));
       };
       // Its line is written, its checkpoint is not.
-      expect(await stop(start(), 'epoch 1 of 1', 'SIGKILL')).to.equal(null);
-      const stopped = start();
+      const killed = start();
       expect(
-        await stop(stopped, 'without residual connections, seed 0', 'SIGTERM'),
-        stopped.said.stderr,
-      ).to.equal(143);
+        await stop(killed, () => killed.said.stderr.includes('epoch 1 of 1'), 'SIGKILL'),
+        killed.said.stderr,
+      ).to.equal(null);
+      // A run is there to be continued once it has a folder.
+      const begun = join(out, 'trained', `${second.id}-seed0`, 'config.json');
+      const stopped = start();
+      expect(await stop(stopped, () => existsSync(begun), 'SIGTERM'), stopped.said.stderr).to.equal(143);
       expect(stopped.said.stderr).to.include('with residual connections, seed 0, continued');
       const result = (id: string) => join(out, 'trained', `${id}-seed0`, 'result.json');
       const before = statSync(result('xception')).mtimeMs;
