@@ -4,7 +4,7 @@
 // external storage) can reach another file of the machine.
 
 import { CheckpointError, LoadError } from '../core/errors.ts';
-import { printableLine } from './printable.ts';
+import { printableLine } from '../core/printable.ts';
 import type { StoredTensor } from './storedTensor.ts';
 
 type Hdf5 = typeof import('h5wasm');

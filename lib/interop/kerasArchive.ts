@@ -3,9 +3,9 @@
 import { crc32 } from 'node:zlib';
 import { type Entry, fromBufferPromise, type ZipFile } from 'yauzl';
 import { CheckpointError } from '../core/errors.ts';
+import { printable, printableLine } from '../core/printable.ts';
 import { readFileBytes } from './fileBytes.ts';
 import { type KerasWeights, parseKeras } from './kerasH5.ts';
-import { printable, printableLine } from './printable.ts';
 
 const weightsName = 'model.weights.h5';
 const configName = 'config.json';

@@ -1,9 +1,9 @@
 // The configuration of a Keras model, kept beside its weights in `.keras` and in whole models saved as `.h5`: what of it
 // changes what the network computes.
 
+import { isObject, maximumNesting, nestsTooDeep } from '../core/jsonText.ts';
+import { shown } from '../core/printable.ts';
 import type { H5Reader } from './h5File.ts';
-import { isObject, maximumNesting, nestsTooDeep } from './jsonText.ts';
-import { shown } from './printable.ts';
 import type { Activation } from './rules.ts';
 
 /** What a model's configuration says beside its weights. */

@@ -1,6 +1,7 @@
 // Keras' HDF5 files of Xception and Inception V3, read into our names and layouts. kerasWrite.ts writes them.
 
 import { CheckpointError } from '../core/errors.ts';
+import { printable } from '../core/printable.ts';
 import { readFileBytes } from './fileBytes.ts';
 import { type H5Reader, readH5 } from './h5File.ts';
 import { inceptionLayers } from './inceptionNames.ts';
@@ -21,7 +22,6 @@ import {
   type LayerWeight,
 } from './layerTable.ts';
 import { describeMisfits, few, type Match, noMisfits, sameShape } from './matching.ts';
-import { printable } from './printable.ts';
 import { toFloat32, type WeightTensor } from './storedTensor.ts';
 import { transposed } from './transpose.ts';
 import { xceptionLayers } from './xceptionNames.ts';

@@ -2,9 +2,9 @@
 // network.
 
 import { CheckpointError } from '../core/errors.ts';
+import { quoted } from '../core/printable.ts';
 import type { H5Dataset, H5Reader } from './h5File.ts';
 import { few } from './matching.ts';
-import { quoted } from './printable.ts';
 
 /**
  * - `root`: the published files of Keras Applications and `save_weights` of Keras 2: a group per layer at the

@@ -1,6 +1,6 @@
 // Which tensor of a foreign file became which of ours, and what did not fit: as values and as text.
 
-import { printableLine } from './printable.ts';
+import { printableLine } from '../core/printable.ts';
 
 /** One tensor of a foreign file and its place here. */
 export interface Match {

@@ -8,10 +8,10 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
+import { duplicateKey, isCount, isObject, maximumNesting, nestsTooDeep } from '../core/jsonText.ts';
+import { printableLine, quoted, shown } from '../core/printable.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readFileBytes } from './fileBytes.ts';
-import { duplicateKey, isCount, isObject, maximumNesting, nestsTooDeep } from './jsonText.ts';
-import { printableLine, quoted, shown } from './printable.ts';
 import {
   bytesOf,
   elementCount,

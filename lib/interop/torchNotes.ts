@@ -1,7 +1,7 @@
 // What a file with PyTorch's names notes beside its tensors, in the metadata of safetensors: reading it, and writing so that
 // a file of ours says again what was read.
 
-import { quoted } from './printable.ts';
+import { quoted } from '../core/printable.ts';
 import type { TorchArch } from './torchNames.ts';
 
 /** What the tensors do not say of a network. */

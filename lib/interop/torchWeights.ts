@@ -2,7 +2,7 @@
 // tensors into our names and layouts, and back with the same bits.
 
 import { CheckpointError } from '../core/errors.ts';
-import { isCount } from './jsonText.ts';
+import { isCount } from '../core/jsonText.ts';
 import { classesProblem } from './layerTable.ts';
 import { describeMisfits, few, type Match, noMisfits, sameShape } from './matching.ts';
 import { optionsOf } from './rules.ts';

@@ -4,13 +4,13 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArgumentError, CheckpointError, DataError } from '../core/errors.ts';
+import { isCount, isObject, maximumNesting, nestsTooDeep } from '../core/jsonText.ts';
+import { quoted, shown } from '../core/printable.ts';
 import { imagenetLabels } from './imagenet.ts';
-import { isCount, isObject, maximumNesting, nestsTooDeep } from './jsonText.ts';
 import { readKerasArchive } from './kerasArchive.ts';
 import { type KerasArch, type KerasWeights, kerasTables, readKeras } from './kerasH5.ts';
 import { writeKeras } from './kerasWrite.ts';
 import { few, type Match } from './matching.ts';
-import { quoted, shown } from './printable.ts';
 import { type Activation, checkExpressible } from './rules.ts';
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { type StoredTensors, toFloat32, type WeightTensor } from './storedTensor.ts';
