@@ -122,7 +122,8 @@ export class ImageFolder implements Dataset {
   }
 }
 
-function checkResize(rule: ResizeRule): ResizeRule {
+/** @throws ArgumentError for a rule that is none */
+export function checkResize(rule: ResizeRule): ResizeRule {
   if (rule === 'stretch' || (rule.crop > 0 && rule.crop <= 1)) return rule;
   throw new ArgumentError(
     `resize: expected 'stretch' or { crop: a number above 0, at most 1 }, got ${JSON.stringify(rule)}`,
@@ -221,10 +222,11 @@ function isFolder(path: string, entry: Dirent): boolean {
 }
 
 /** Not `localeCompare`: the order, and so the labels, must not depend on the machine's language. */
-function byCodeUnit(a: string, b: string): number {
+export function byCodeUnit(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function some(names: readonly string[]): string {
+/** The first names of a list, for messages. */
+export function some(names: readonly string[]): string {
   return `(${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''})`;
 }

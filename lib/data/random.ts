@@ -8,6 +8,8 @@ export const Purpose = {
   flip: 0x64617402,
   color: 0x64617403,
   substitute: 0x64617404,
+  shards: 0x64617410,
+  shardBuffer: 0x64617411,
 } as const;
 export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 
@@ -34,14 +36,19 @@ export function below(n: number, word: number): number {
 }
 
 /** The order of an epoch: place -> sample. A Fisher-Yates shuffle that depends on (n, seed, epoch) alone. */
-export function permutation(n: number, seed: number, epoch: number): Uint32Array {
+export function permutation(
+  n: number,
+  seed: number,
+  epoch: number,
+  purpose: Purpose = Purpose.shuffle,
+): Uint32Array {
   const order = new Uint32Array(n);
   for (let i = 0; i < n; i++) order[i] = i;
   const [k0, k1] = seedKey(seed);
   const words = new Uint32Array(4);
   for (let last = n - 1, used = 4; last > 0; last--, used++) {
     if (used === 4) {
-      philox4x32Into(words, last, epoch, 0, Purpose.shuffle, k0, k1);
+      philox4x32Into(words, last, epoch, 0, purpose, k0, k1);
       used = 0;
     }
     const other = below(last + 1, words[used]!);
