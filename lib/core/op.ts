@@ -46,6 +46,8 @@ export interface Op<A = unknown, I extends string = string, O extends string = s
   readonly inputs: readonly I[];
   /** The last input may come any number of times (at least once). */
   readonly variadic?: boolean;
+  /** The last input may be left out. */
+  readonly optional?: boolean;
   readonly outputs: readonly O[];
   /** The output is the same bytes as the first input, under another shape. */
   readonly view?: boolean;

@@ -24,6 +24,7 @@ export { type Conv2dOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from '.
 export { dropout } from './dropout.ts';
 export { add, multiply, type Operand, scale, square, subtract } from './elementwise.ts';
 export { flatten } from './flat.ts';
+export { type GradientGateResult, gradientGate } from './gradientGate.ts';
 export { normalizeImages } from './images.ts';
 export { addBias, linear, linearInputGrad, linearWeightGrad } from './linear.ts';
 export {

@@ -10,6 +10,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
  *         A: the accumulator type of T (f32, or f64 for f64); or types by name: `i32`, `u8|f32`.
  *   axes  names of extents; a name that comes twice has one extent.
  *         A leading `...` is any number of axes, the same ones wherever it comes.
+ * An operand whose name ends with `?`, the last one, may be left out.
  */
 type AxisNames<S extends string> = S extends `${infer Head},${infer Tail}` ? Head | AxisNames<Tail> : S;
 type Axes<P extends Readonly<Record<string, string>>> = {
@@ -52,17 +53,19 @@ export function shapeRule<A, const P extends Readonly<Record<string, string>>>(
   operands: P,
   rule: (axes: Readonly<Record<Axes<P>, number>>, match: Match, attributes: A) => readonly Aval[],
 ): (inputs: readonly Aval[], attributes: A) => readonly Aval[] {
-  const patterns = Object.entries(operands).map(([name, pattern]) => parse(name, pattern));
+  const entries = Object.entries(operands);
+  const patterns = entries.map(([name, pattern]) => parse(name.replace('?', ''), pattern));
+  const least = entries.filter(([name]) => !name.endsWith('?')).length;
   const names = patterns.map(({ name }) => name);
   return (inputs, attributes) => {
     const errors = errorsOf(op, names, inputs);
-    if (inputs.length !== patterns.length) {
+    if (inputs.length < least || inputs.length > patterns.length) {
       throw errors.argumentError(
         `expects ${patterns.length} operands, ${names.join(', ')}; got ${inputs.length}`,
       );
     }
     const bound = new Bindings(errors);
-    const each = patterns.map((pattern, i) => [pattern, inputs[i] as Aval] as const);
+    const each = inputs.map((input, i) => [patterns[i] as Pattern, input] as const);
     // What A stands for follows from T, which may come later.
     for (const [pattern, input] of each) if (pattern.type !== 'A') bound.type(pattern, input);
     for (const [pattern, input] of each) if (pattern.type === 'A') bound.type(pattern, input);

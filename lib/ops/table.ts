@@ -31,6 +31,7 @@ import {
   depthwiseReluOp,
   maxPoolGradSumsOp,
 } from './fused.ts';
+import { gradientGateOp } from './gradientGate.ts';
 import { normalizeImagesOp } from './images.ts';
 import {
   conv2dBiasAddOp,
@@ -132,6 +133,7 @@ export const opTable = named({
   select: selectOp,
   unscale: unscaleOp,
   lossScaleUpdate: lossScaleUpdateOp,
+  gradientGate: gradientGateOp,
   depthwiseAffine: depthwiseAffineOp,
   depthwiseRelu: depthwiseReluOp,
   depthwiseAffineGrad: depthwiseAffineGradOp,

@@ -7,10 +7,11 @@ import type { Tensor } from '../core/tensor.ts';
 import { expectRange, expectShare, expectWhole, type Match, shapeRule } from './shapeRule.ts';
 
 /*
- * w, g and the states have one shape; learning rate, step and decay are scalars on the device, because they
+ * w, g and the states have one shape; learning rate, step, decay and factor are scalars on the device, because they
  * change from step to step. L2 regularization adds the gradient of weightDecay/2 |w|²:
- *   g' = g + weightDecay w.
+ *   g' = factor g + weightDecay w.
  * In a flat tensor the parameters that decay come first: only the elements before `decayed` do.
+ * `factor` is that of a gradientGate, or left out: 1. Where it is NaN, nothing changes.
  */
 const none = 'an update is not differentiated';
 
@@ -39,10 +40,11 @@ const encodeDecay = ({ weightDecay, decayed = -1 }: SgdAttributes) => [weightDec
 /** sgdUpdate(w, g, lr) → w - lr g'. */
 export const sgdUpdateOp = defineOp<SgdAttributes>()({
   name: 'sgdUpdate',
-  inputs: ['w', 'g', 'lr'],
+  inputs: ['w', 'g', 'lr', 'factor'],
+  optional: true,
   outputs: ['w'],
   inPlace: ['w'],
-  infer: shapeRule('sgdUpdate', { w: 'T[...]', g: 'T[...]', lr: 'A[]' }, (_, match, a) => {
+  infer: shapeRule('sgdUpdate', { w: 'T[...]', g: 'T[...]', lr: 'A[]', 'factor?': 'A[]' }, (_, match, a) => {
     expectDecay(match, a);
     return alike(match, 1);
   }),
@@ -58,14 +60,19 @@ export type MomentumAttributes = SgdAttributes & { readonly momentum: number; re
  */
 export const momentumUpdateOp = defineOp<MomentumAttributes>()({
   name: 'momentumUpdate',
-  inputs: ['w', 'g', 'm', 'lr'],
+  inputs: ['w', 'g', 'm', 'lr', 'factor'],
+  optional: true,
   outputs: ['w', 'm'],
   inPlace: ['w', 'm'],
-  infer: shapeRule('momentumUpdate', { w: 'T[...]', g: 'T[...]', m: 'T[...]', lr: 'A[]' }, (_, match, a) => {
-    expectShare(match, 'momentum', a.momentum);
-    expectDecay(match, a);
-    return alike(match, 2);
-  }),
+  infer: shapeRule(
+    'momentumUpdate',
+    { w: 'T[...]', g: 'T[...]', m: 'T[...]', lr: 'A[]', 'factor?': 'A[]' },
+    (_, match, a) => {
+      expectShare(match, 'momentum', a.momentum);
+      expectDecay(match, a);
+      return alike(match, 2);
+    },
+  ),
   encode: (a) => [a.momentum, Number(a.nesterov), ...encodeDecay(a)],
   vjp: { none },
 });
@@ -89,13 +96,18 @@ function expectRmsprop(match: Match, a: RmspropAttributes): void {
  */
 export const rmspropUpdateOp = defineOp<RmspropAttributes>()({
   name: 'rmspropUpdate',
-  inputs: ['w', 'g', 'v', 'lr'],
+  inputs: ['w', 'g', 'v', 'lr', 'factor'],
+  optional: true,
   outputs: ['w', 'v'],
   inPlace: ['w', 'v'],
-  infer: shapeRule('rmspropUpdate', { w: 'T[...]', g: 'T[...]', v: 'T[...]', lr: 'A[]' }, (_, match, a) => {
-    expectRmsprop(match, a);
-    return alike(match, 2);
-  }),
+  infer: shapeRule(
+    'rmspropUpdate',
+    { w: 'T[...]', g: 'T[...]', v: 'T[...]', lr: 'A[]', 'factor?': 'A[]' },
+    (_, match, a) => {
+      expectRmsprop(match, a);
+      return alike(match, 2);
+    },
+  ),
   encode: (a) => [a.rho, a.epsilon, Number(a.epsilonOutside), ...encodeDecay(a)],
   vjp: { none },
 });
@@ -109,12 +121,13 @@ export type RmspropMomentumAttributes = RmspropAttributes & { readonly momentum:
  */
 export const rmspropMomentumUpdateOp = defineOp<RmspropMomentumAttributes>()({
   name: 'rmspropMomentumUpdate',
-  inputs: ['w', 'g', 'v', 'm', 'lr'],
+  inputs: ['w', 'g', 'v', 'm', 'lr', 'factor'],
+  optional: true,
   outputs: ['w', 'v', 'm'],
   inPlace: ['w', 'v', 'm'],
   infer: shapeRule(
     'rmspropMomentumUpdate',
-    { w: 'T[...]', g: 'T[...]', v: 'T[...]', m: 'T[...]', lr: 'A[]' },
+    { w: 'T[...]', g: 'T[...]', v: 'T[...]', m: 'T[...]', lr: 'A[]', 'factor?': 'A[]' },
     (_, match, a) => {
       expectRmsprop(match, a);
       expectShare(match, 'momentum', a.momentum);
@@ -138,12 +151,13 @@ export type AdamAttributes = SgdAttributes & {
  */
 export const adamUpdateOp = defineOp<AdamAttributes>()({
   name: 'adamUpdate',
-  inputs: ['w', 'g', 'm', 'v', 'lr', 'step'],
+  inputs: ['w', 'g', 'm', 'v', 'lr', 'step', 'factor'],
+  optional: true,
   outputs: ['w', 'm', 'v'],
   inPlace: ['w', 'm', 'v'],
   infer: shapeRule(
     'adamUpdate',
-    { w: 'T[...]', g: 'T[...]', m: 'T[...]', v: 'T[...]', lr: 'A[]', step: 'A[]' },
+    { w: 'T[...]', g: 'T[...]', m: 'T[...]', v: 'T[...]', lr: 'A[]', step: 'A[]', 'factor?': 'A[]' },
     (_, match, a) => {
       expectRange(match, 'beta1', a.beta1, 0, 1);
       expectRange(match, 'beta2', a.beta2, 0, 1);
@@ -175,16 +189,20 @@ export interface UpdateOptions {
   readonly weightDecay?: number;
   /** How many elements of w decay, from the first on; the others do not. Default: all. */
   readonly decayed?: number | undefined;
+  /** Scalar that the gradient is multiplied by; NaN: nothing is updated. Default: 1. */
+  readonly factor?: Tensor | undefined;
 }
+
+const given = (factor: Tensor | undefined): Tensor[] => (factor === undefined ? [] : [factor]);
 
 /** One step of gradient descent: w and g of one shape, lr a scalar. Returns the new w. */
 export function sgdUpdate(
   w: Tensor,
   g: Tensor,
   lr: Tensor,
-  { weightDecay = 0, decayed }: UpdateOptions = {},
+  { weightDecay = 0, decayed, factor }: UpdateOptions = {},
 ): Tensor {
-  return applyOne(sgdUpdateOp, [w, g, lr], { weightDecay, decayed });
+  return applyOne(sgdUpdateOp, [w, g, lr, ...given(factor)], { weightDecay, decayed });
 }
 
 /** One step of gradient descent with momentum, default 0.9. `m` starts at zeros. */
@@ -195,8 +213,9 @@ export function momentumUpdate(
   lr: Tensor,
   options: UpdateOptions & { readonly momentum?: number; readonly nesterov?: boolean } = {},
 ): { w: Tensor; m: Tensor } {
-  const { momentum = 0.9, nesterov = false, weightDecay = 0, decayed } = options;
-  const updated = apply(momentumUpdateOp, [w, g, m, lr], { momentum, nesterov, weightDecay, decayed });
+  const { momentum = 0.9, nesterov = false, weightDecay = 0, decayed, factor } = options;
+  const attributes = { momentum, nesterov, weightDecay, decayed };
+  const updated = apply(momentumUpdateOp, [w, g, m, lr, ...given(factor)], attributes);
   const [newW, newM] = updated as [Tensor, Tensor];
   return { w: newW, m: newM };
 }
@@ -224,7 +243,8 @@ export function rmspropUpdate(
   lr: Tensor,
   options: RmspropOptions = {},
 ): { w: Tensor; v: Tensor } {
-  const [newW, newV] = apply(rmspropUpdateOp, [w, g, v, lr], resolveRmsprop(options)) as [Tensor, Tensor];
+  const operands = [w, g, v, lr, ...given(options.factor)];
+  const [newW, newV] = apply(rmspropUpdateOp, operands, resolveRmsprop(options)) as [Tensor, Tensor];
   return { w: newW, v: newV };
 }
 
@@ -238,7 +258,7 @@ export function rmspropMomentumUpdate(
   options: RmspropOptions & { readonly momentum?: number } = {},
 ): { w: Tensor; v: Tensor; m: Tensor } {
   const attributes = { ...resolveRmsprop(options), momentum: options.momentum ?? 0.9 };
-  const updated = apply(rmspropMomentumUpdateOp, [w, g, v, m, lr], attributes);
+  const updated = apply(rmspropMomentumUpdateOp, [w, g, v, m, lr, ...given(options.factor)], attributes);
   const [newW, newV, newM] = updated as [Tensor, Tensor, Tensor];
   return { w: newW, v: newV, m: newM };
 }
@@ -263,9 +283,9 @@ export function adamUpdate(
   step: Tensor,
   options: AdamOptions = {},
 ): { w: Tensor; m: Tensor; v: Tensor } {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, weightDecay = 0, decayed } = options;
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, weightDecay = 0, decayed, factor } = options;
   const attributes = { beta1, beta2, epsilon, weightDecay, decayed };
-  const updated = apply(adamUpdateOp, [w, g, m, v, lr, step], attributes);
+  const updated = apply(adamUpdateOp, [w, g, m, v, lr, step, ...given(factor)], attributes);
   const [newW, newM, newV] = updated as [Tensor, Tensor, Tensor];
   return { w: newW, m: newM, v: newV };
 }

@@ -8,57 +8,68 @@
 namespace dw::cuda {
 namespace {
 
-// Inputs: `kTensors` of one shape, then `kScalars`; outputs of that shape.
-template <uint32_t kTensors, uint32_t kScalars, uint32_t kOutputs, uint32_t kAttributes>
+// Inputs: `kTensors` of one shape, then `kScalars`, of which the last `kOptional` may be absent; outputs of that shape.
+template <uint32_t kTensors, uint32_t kScalars, uint32_t kOutputs, uint32_t kAttributes, uint32_t kOptional = 0>
 void checkUpdate(const dw_device&, const Node& node) {
-  node.expect(kTensors + kScalars, kOutputs, kAttributes);
+  const uint32_t most = kTensors + kScalars;
+  node.expect(kOptional > 0 && node.inputs() == most - kOptional ? most - kOptional : most, kOutputs,
+              kAttributes);
   node.expectFloating(node.input(0));
   if (node.input(0).dtype != DW_F32)
     node.unsupported("weights are updated in f32, not in %s", typeName(node.input(0).dtype));
   for (uint32_t i = 0; i < kTensors; i++) node.expectSame(node.input(i), node.input(0));
-  for (uint32_t i = kTensors; i < kTensors + kScalars; i++) {
+  for (uint32_t i = kTensors; i < node.inputs(); i++) {
     node.expectRank(node.input(i), 0);
     // Adam's step may be an integer.
-    if (i == kTensors || node.input(i).dtype != DW_I32) node.expectType(node.input(i), DW_F32);
+    if (i != kTensors + 1 || kScalars != 3 || node.input(i).dtype != DW_I32)
+      node.expectType(node.input(i), DW_F32);
   }
   for (uint32_t i = 0; i < kOutputs; i++) node.expectSame(node.output(i), node.input(0));
 }
 
-// An update, whose last attribute says how many elements decay.
+// An update, which may have a factor, and whose last attribute says how many elements decay. `kScalars` without factor.
 template <uint32_t kTensors, uint32_t kScalars, uint32_t kOutputs, uint32_t kAttributes>
 void checkDecaying(const dw_device& device, const Node& node) {
-  checkUpdate<kTensors, kScalars, kOutputs, kAttributes>(device, node);
+  checkUpdate<kTensors, kScalars + 1, kOutputs, kAttributes, 1>(device, node);
   if (node.integer(kAttributes - 1, -1) > elements(node.input(0)))
     node.invalid("more elements decay than there are");
 }
 
 float number(const Node& node, uint32_t i) { return static_cast<float>(node.attribute(i)); }
 
+// How many elements there are, how many of them decay, and the input with the factor of the gradient; -1: none.
+struct Extent {
+  int64_t count, decayed;
+  int factor;
+
+  // `inputs`: how many there are without the factor. The last attribute says how many elements decay.
+  Extent(const Node& node, uint32_t inputs)
+      : count(elements(node.input(0))),
+        decayed(node.integer(node.attributes() - 1, -1)),
+        factor(node.inputs() > inputs ? static_cast<int>(inputs) : -1) {
+    if (decayed < 0) decayed = count;
+  }
+};
+
 // Inputs w, g, states, rate; outputs w, states. `rate` is where the learning rate is, NULL for that input.
 template <class Rule>
-void launchUpdate(const Launch& run, const UpdateRule& rule, int64_t count, int64_t decayed,
-                  const float* rate) {
+void launchUpdate(const Launch& run, const UpdateRule& rule, const Extent& extent, const float* rate) {
   UpdateOperands<Rule::kStates> o = {};
   o.w = run.in(0), o.g = run.in(1), o.newW = run.out(0);
   for (int s = 0; s < Rule::kStates; s++) o.states[s] = run.in(2 + s), o.newStates[s] = run.out(1 + s);
   o.rate = rate != nullptr ? rate : run.in(2 + Rule::kStates);
-  o.count = count, o.decayed = decayed;
-  launch(update<Rule>, blocksFor(ceilDivide(count, 4), run.device.multiprocessors), kThreads, 0, run.stream(),
+  o.factor = extent.factor < 0 ? nullptr : run.in(extent.factor);
+  o.count = extent.count, o.decayed = extent.decayed;
+  launch(update<Rule>, blocksFor(ceilDivide(extent.count, 4), run.device.multiprocessors), kThreads, 0, run.stream(),
          rule, o);
-}
-
-// How many elements decay: the last attribute, after the weight decay itself.
-int64_t decayedOf(const Node& node) {
-  const int64_t decayed = node.integer(node.attributes() - 1, -1);
-  return decayed < 0 ? elements(node.input(0)) : decayed;
 }
 
 template <class Rule>
 KernelPointer makeUpdate(const Node& node, UpdateRule rule) {
   rule.weightDecay = number(node, node.attributes() - 2);
-  const int64_t count = elements(node.input(0)), decayed = decayedOf(node);
-  if (count == 0) return makeNothing();
-  return makeKernel([=](const Launch& run) { launchUpdate<Rule>(run, rule, count, decayed, nullptr); });
+  const Extent extent(node, 3 + Rule::kStates);
+  if (extent.count == 0) return makeNothing();
+  return makeKernel([=](const Launch& run) { launchUpdate<Rule>(run, rule, extent, nullptr); });
 }
 
 KernelPointer prepareSgd(dw_device&, const Node& node) { return makeUpdate<SgdRule>(node, {}); }
@@ -97,8 +108,8 @@ KernelPointer prepareAdam(dw_device&, const Node& node) {
   rule.epsilon = number(node, 2);
   rule.weightDecay = number(node, 3);
   const bool integerStep = node.input(5).dtype == DW_I32;
-  const int64_t count = elements(node.input(0)), decayed = decayedOf(node);
-  if (count == 0) return makeNothing();
+  const Extent extent(node, 6);
+  if (extent.count == 0) return makeNothing();
   return makeKernel(
       [=](const Launch& run) {
         float* corrected = run.scratch();
@@ -107,7 +118,7 @@ KernelPointer prepareAdam(dw_device&, const Node& node) {
                  corrected);
         else
           launch(adamRate<float>, 1, 1, 0, run.stream(), run.in(4), run.in(5), beta1, beta2, corrected);
-        launchUpdate<AdamRule>(run, rule, count, decayed, corrected);
+        launchUpdate<AdamRule>(run, rule, extent, corrected);
       },
       sizeof(float));
 }

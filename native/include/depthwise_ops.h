@@ -116,8 +116,9 @@
   X(85, sigmoidCrossEntropyGrad)                                                                                       \
   /* normalizeImages(x u8|f32[n,h,w,c], scale f32[c], shift f32[c]) -> y T = x*scale + shift  [dtype] */               \
   X(90, normalizeImages)                                                                                               \
-  /* Updates; w, state and g have one shape; lr, step, decay are scalars []; g' = g + weightDecay*w in the first       \
-   * `decayed` elements (-1: all), g in the others. */                                                                 \
+  /* Updates; w, state and g have one shape; lr, step, decay are scalars []; g' = factor*g + weightDecay*w in the      \
+   * first `decayed` elements (-1: all), factor*g in the others. `factor` is a last scalar that all but polyakUpdate   \
+   * may have: without it 1; where it is NaN, nothing changes. */                                                      \
   /* sgdUpdate(w, g, lr) -> w  [weightDecay, decayed] */                                                               \
   X(100, sgdUpdate)                                                                                                    \
   /* momentumUpdate(w, g, m, lr) -> w, m  [momentum, nesterov, weightDecay, decayed]                                   \
@@ -144,6 +145,10 @@
   /* lossScaleUpdate(scale, good, skipped, overflow: A[]) -> scale, good, skipped  [growth, backoff, interval]         \
    *   overflow != 0: scale*backoff, 0, skipped + 1; else good + 1, and at interval scale*growth if finite, 0 */       \
   X(108, lossScaleUpdate)                                                                                              \
+  /* gradientGate(g A, loss A[]) -> factor, norm, skip A[]  [clipNorm, count]                                          \
+   *   norm = |g|/count; where norm or loss is not finite: factor = NaN, skip = 1; else skip = 0 and                   \
+   *   factor = min(1, clipNorm/norm)/count, or 1/count where clipNorm is 0 */                                         \
+  X(109, gradientGate)                                                                                                 \
   /* Fused ops, which rewritten programs use. conv: window, dilation_h, dilation_w, groups. [...,c] per channel.        \
    * Depthwise: groups = c, w T[o,kh,kw,1]. */                                                                          \
   /* depthwiseAffine(x T[n,h,w,c], scale A[c], shift A[c], w) -> y = conv2d(relu?(x*scale + shift), w)                 \

@@ -100,6 +100,8 @@ const matrices = (random: Random) => [random.whole(1, 4), random.whole(1, 5), ra
 const channels = (random: Random) => [...random.shape(random.whole(1, 3)), random.whole(1, 6)];
 const smoothing = (random: Random) => ({ smoothing: random.pick([0, 0.1]) });
 const rate = (random: Random) => random.between(0.001, 0.1, []);
+/** The factor of the gradient, which may be left out. */
+const factor = (i: number): Given[] => (i % 2 === 0 ? [] : [scalar(0.5)]);
 
 const unary =
   <A>(attributes: A): CaseMaker<A> =>
@@ -378,17 +380,17 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
     return { inputs: [images, perChannel(), perChannel()], attributes: { dtype: 'f32' } };
   },
 
-  sgdUpdate: (random) => {
+  sgdUpdate: (random, i) => {
     const w = random.shape();
     return {
-      inputs: [random.normal(w), random.normal(w), rate(random)],
+      inputs: [random.normal(w), random.normal(w), rate(random), ...factor(i)],
       attributes: decay(random, w),
     };
   },
-  momentumUpdate: (random) => {
+  momentumUpdate: (random, i) => {
     const w = random.shape();
     return {
-      inputs: [random.normal(w), random.normal(w), random.normal(w), rate(random)],
+      inputs: [random.normal(w), random.normal(w), random.normal(w), rate(random), ...factor(i)],
       attributes: {
         momentum: 0.9,
         nesterov: random.pick([false, true]),
@@ -396,21 +398,22 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
       },
     };
   },
-  rmspropUpdate: (random) => {
+  rmspropUpdate: (random, i) => {
     const w = random.shape();
     return {
-      inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), rate(random)],
+      inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), rate(random), ...factor(i)],
       attributes: rmsprop(random, w),
     };
   },
-  rmspropMomentumUpdate: (random) => {
+  rmspropMomentumUpdate: (random, i) => {
     const w = random.shape();
+    const [v, m] = [random.between(0, 1, w), random.normal(w)];
     return {
-      inputs: [random.normal(w), random.normal(w), random.between(0, 1, w), random.normal(w), rate(random)],
+      inputs: [random.normal(w), random.normal(w), v, m, rate(random), ...factor(i)],
       attributes: { ...rmsprop(random, w), momentum: 0.9 },
     };
   },
-  adamUpdate: (random) => {
+  adamUpdate: (random, i) => {
     const w = random.shape();
     const step = random.whole(1, 1000);
     return {
@@ -421,6 +424,7 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
         random.between(0, 1, w),
         rate(random),
         random.between(step, step, []),
+        ...factor(i),
       ],
       attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, ...decay(random, w) },
     };
@@ -448,6 +452,12 @@ export const cases: { readonly [N in OpName]: CaseMaker<AttributesOf<N>> } = {
       attributes: { growth: random.pick([1, 2, 4]), backoff: random.pick([0.25, 0.5, 1]), interval },
     };
   },
+
+  // Of what is not finite: test/ops/gradientGate.test.ts.
+  gradientGate: (random, i) => ({
+    inputs: [random.normal(random.shape()), scalar(random.pick([0.5, 3]))],
+    attributes: { clipNorm: i % 3 === 0 ? 0 : random.pick([0.1, 100]), count: random.whole(1, 4) },
+  }),
 
   depthwiseAffine: (random, i) => {
     const { x, w, attributes } = depthwise(random, i);

@@ -17,6 +17,7 @@ const left: readonly OpName[] = [
   'rmspropMomentumUpdate',
   'adamUpdate',
   'polyakUpdate',
+  'gradientGate',
   'lossScaleUpdate',
   'packFilters',
   'conv2dPacked',

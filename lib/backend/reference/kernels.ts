@@ -5,6 +5,7 @@ import { conv2dKernels } from './conv2d.ts';
 import { dropoutKernels } from './dropout.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { fusedKernels } from './fused.ts';
+import { gradientGateKernels } from './gradientGate.ts';
 import { imagesKernels } from './images.ts';
 import type { Kernel } from './kernel.ts';
 import { linearKernels } from './linear.ts';
@@ -27,6 +28,7 @@ export const kernels: ReadonlyMap<string, Kernel> = new Map(
     ...imagesKernels,
     ...updateKernels,
     ...lossScaleKernels,
+    ...gradientGateKernels,
     ...fusedKernels,
   }),
 );

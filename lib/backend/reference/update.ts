@@ -11,14 +11,22 @@ const everywhere =
   (inputs, outputs, attributes) =>
     along(inputs, outputs, () => attributes, f);
 
-/** The same for a rule whose last attribute is the weight decay, where another follows: how many elements decay. */
+/**
+ * The same for a rule whose last attribute is the weight decay, where another follows: how many elements decay. The rule has
+ * `operands` operands, w and g the first of them; behind them there may be the factor of g, and where that is NaN the outputs
+ * are what they succeed: w and the states, which follow g.
+ */
 const update =
-  (f: Rule): Kernel =>
+  (operands: number, f: Rule): Kernel =>
   (inputs, outputs, attributes) => {
     const rule = attributes.slice(0, -1);
     const without = rule.with(-1, 0);
     const decayed = attributes.at(-1)!;
-    along(inputs, outputs, (i) => (decayed < 0 || i < decayed ? rule : without), f);
+    const factor = inputs[operands]?.data[0] ?? 1;
+    const scaled: Rule = Number.isNaN(factor)
+      ? ([w = 0, _, ...states]) => [w, ...states]
+      : ([w = 0, g = 0, ...rest], numbers) => f([w, factor * g, ...rest], numbers);
+    along(inputs, outputs, (i) => (decayed < 0 || i < decayed ? rule : without), scaled);
   };
 
 function along(
@@ -36,9 +44,10 @@ function along(
   }
 }
 
-const sgdUpdate = update(([w = 0, g = 0, lr = 0], [weightDecay = 0]) => [w - lr * (g + weightDecay * w)]);
+const sgdUpdate = update(3, ([w = 0, g = 0, lr = 0], [weightDecay = 0]) => [w - lr * (g + weightDecay * w)]);
 
 const momentumUpdate = update(
+  4,
   ([w = 0, g = 0, m = 0, lr = 0], [momentum = 0, nesterov = 0, weightDecay = 0]) => {
     const step = lr * (g + weightDecay * w);
     const newM = momentum * m - step;
@@ -53,6 +62,7 @@ function normalized(g: number, v: number, rho: number, epsilon: number, outside:
 }
 
 const rmspropUpdate = update(
+  4,
   ([w = 0, g = 0, v = 0, lr = 0], [rho = 0, epsilon = 0, outside = 0, weightDecay = 0]) => {
     const [step, newV] = normalized(g + weightDecay * w, v, rho, epsilon, outside);
     return [w - lr * step, newV];
@@ -60,6 +70,7 @@ const rmspropUpdate = update(
 );
 
 const rmspropMomentumUpdate = update(
+  5,
   (
     [w = 0, g = 0, v = 0, m = 0, lr = 0],
     [rho = 0, momentum = 0, epsilon = 0, outside = 0, weightDecay = 0],
@@ -71,6 +82,7 @@ const rmspropMomentumUpdate = update(
 );
 
 const adamUpdate = update(
+  6,
   ([w = 0, g = 0, m = 0, v = 0, lr = 0, step = 1], [beta1 = 0, beta2 = 0, epsilon = 0, weightDecay = 0]) => {
     const decayed = g + weightDecay * w;
     const newM = m + (1 - beta1) * (decayed - m);

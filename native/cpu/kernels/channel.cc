@@ -97,5 +97,17 @@ void sumRun(const float* x, int64_t n, double* sum) {
   *sum = total;
 }
 
+// In f64, where no square of an f32 overflows.
+void sumSquares(const float* x, int64_t n, double* sum) {
+  constexpr int64_t kLanes = 16;
+  double lanes[kLanes] = {}, total = 0;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) DW_VECTORIZE
+  for (int64_t j = 0; j < kLanes; j++) lanes[j] += static_cast<double>(x[i + j]) * x[i + j];
+  for (int64_t j = 0; j < kLanes; j++) total += lanes[j];
+  for (; i < n; i++) total += static_cast<double>(x[i]) * x[i];
+  *sum = total;
+}
+
 }  // namespace DW_ISA
 }  // namespace dw::cpu

@@ -85,6 +85,7 @@ struct UpdateRule {
   float learningRate, weightDecay, momentum, epsilon;
   float rho, restOfRho, restOfBeta1, restOfBeta2;
   bool nesterov, epsilonOutside;
+  float factor = 1;  // of the gradient
 };
 
 // clang-format off
@@ -125,6 +126,7 @@ struct UpdateRule {
   X(channelSums, (const float* x, int64_t rows, int64_t c, int64_t stride, double* sums, double* squares)) \
   X(channelGradSums, (const float* g, const float* x, int64_t rows, int64_t c, double* sumG, double* sumGX)) \
   X(sumRun, (const float* x, int64_t n, double* sum)) \
+  X(sumSquares, (const float* x, int64_t n, double* sum)) \
   /* rows of c classes */ \
   X(softmax, (const float* x, float* y, int64_t rows, int64_t c)) \
   X(softmaxGrad, (const float* g, const float* y, float* dx, int64_t rows, int64_t c)) \

@@ -60,21 +60,23 @@ struct AdamRule {
 
 template <int kStates>
 struct UpdateOperands {
-  const float *w, *g, *rate;
+  const float *w, *g, *rate, *factor;  // factor: NULL for 1
   const float* states[kStates + 1];  // one more than there are: arrays have elements
   float* newW;
   float* newStates[kStates + 1];
   int64_t count, decayed;  // the first `decayed` elements decay
 };
 
-// Outputs may be the inputs that they succeed.
+// Outputs may be the inputs that they succeed. Where the factor is NaN, they are those.
 template <class Rule>
 __global__ void update(UpdateRule rule, UpdateOperands<Rule::kStates> o) {
   constexpr int N = 4, kStates = Rule::kStates;
-  const float rate = *o.rate;
+  const float rate = *o.rate, factor = o.factor == nullptr ? 1.0f : *o.factor;
+  const bool keep = factor != factor;  // NaN
   const auto one = [&](int64_t i, float& w, float g, float* states) {
+    if (keep) return;
     const float decay = i < o.decayed ? rule.weightDecay : 0.0f;
-    Rule::update(rule, rate, w, g + decay * w, states);
+    Rule::update(rule, rate, w, factor * g + decay * w, states);
   };
   for (int64_t i = threadOfGrid() * N; i < o.count; i += threadsOfGrid() * N) {
     if (i + N <= o.count) {
