@@ -11,8 +11,8 @@ import { scope } from '../../lib/core/scope.ts';
 import { tensor } from '../../lib/core/tensor.ts';
 import { ForwardContext } from '../../lib/nn/module.ts';
 import { ops } from '../../lib/ops/index.ts';
+import { GradientGate } from '../../lib/optim/gradientGate.ts';
 import { createOptimizer, sgd } from '../../lib/optim/index.ts';
-import { LossScaler } from '../../lib/optim/lossScaler.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
 import type { BenchPrecision } from '../support/protocol.ts';
 import { isolated, profiled } from './instructions.ts';
@@ -42,19 +42,19 @@ export function trainingProgram(
 ): Program {
   const computeType = computeTypeOf(precision, backend);
   const model = createClassifier('xception', { classes, dropout: 0.5, size }).to(backend, { seed });
-  const scaler = computeType === 'f16' ? new LossScaler(backend) : undefined;
+  const gate = new GradientGate(backend, computeType === 'f16' ? { lossScale: {} } : {});
   using optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
     weightDecay: 1e-5,
   });
   using step = new TrainingStep({
     ...{ model, optimizer, polyak: undefined, loss: 'softmax', labelSmoothing: 0 },
-    ...{ classWeights: undefined, mode: 'compiled', seed, computeType, scaler },
+    ...{ classWeights: undefined, mode: 'compiled', seed, computeType, gate },
   });
   const images = new Uint8Array(batch * size * size * 3);
   try {
     return step.program({ images, labels: new Int32Array(batch), shape: [batch, size, size, 3] });
   } finally {
-    scaler?.dispose();
+    gate.dispose();
     model.dispose();
   }
 }

@@ -41,11 +41,12 @@ import { sayHowManySkipped } from './folders.ts';
 import { count, percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
 import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecipeFlags } from './recipe.ts';
+import { fitFlags, type StepFlags, trainerFlags, withStepFlags } from './stepFlags.ts';
 import { openTrainingData } from './trainingData.ts';
 import { classifierFor, preprocessingOf, type StartFlags } from './trainingModel.ts';
 import { readFlagged } from './weights.ts';
 
-interface TrainFlags extends CommonFlags, ModeFlags, RecipeFlags, StartFlags {
+interface TrainFlags extends CommonFlags, ModeFlags, RecipeFlags, StartFlags, StepFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
@@ -92,6 +93,10 @@ const remembered = [
   'seed',
   'validation',
   'arrays',
+  'clipNorm',
+  'accumulate',
+  'patience',
+  'monitor',
   'checkpointEvery',
   'keep',
   'logEvery',
@@ -101,7 +106,7 @@ const remembered = [
 
 export function trainCommand(): Command {
   return withCommonFlags(
-    withModeFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+    withModeFlags(withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train')))))),
   )
     .description('train a classifier')
     .argument('[data]', 'folder with train/ and validation/, each with a folder per class')
@@ -111,7 +116,7 @@ export function trainCommand(): Command {
     .option('--init <file>', 'start from weights; a classifier of another size is left out')
     .option('--resume', 'continue the run in --out exactly where it stopped', false)
     .option('--checkpoint-every <n>', 'steps, beside the end of each epoch', integer(1))
-    .option('--keep <n>', 'newest checkpoints to keep', integer(1), 3)
+    .option('--keep <n>', 'newest checkpoints to keep, beside the best by validation', integer(1), 3)
     .option('--workers <n>', 'images decoded at the same time', integer(1))
     .option('--dump-program', 'print the program of a step on standard error before training', false)
     .option('--profile', 'at the end, where the time of a step goes: data, transfer, each op', false)
@@ -268,6 +273,7 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       shuffle: flags.shuffle,
       mode: modeOf(flags),
       logEvery: flags.logEvery,
+      ...trainerFlags(flags),
       ...(threads === undefined ? {} : { threads }),
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
     });
@@ -281,6 +287,7 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       out,
       resume: flags.resume,
       keep: flags.keep,
+      ...fitFlags(flags),
       ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
       config: { command: commandJson(data, { ...flags, ...length, lr: learningRateOf(flags) }) },
       signal,

@@ -107,7 +107,3 @@ export class LossScaler implements Disposable {
     this.dispose();
   }
 }
-
-/** What a step leaves in a variable's place: `next`, or its value where the step overflowed. Traceable. */
-export const kept = (overflow: Tensor | undefined, old: Tensor, next: Tensor): Tensor =>
-  overflow === undefined ? next : ops.select(overflow, old, next);

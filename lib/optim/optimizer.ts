@@ -10,7 +10,7 @@ import { noting } from '../core/traceState.ts';
 import type { Parameter } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
 import { castIfNeeded } from '../ops/shape.ts';
-import { kept, type LossScaler } from './lossScaler.ts';
+import type { LossScaler } from './lossScaler.ts';
 
 /** State of the parameters, by name: `momentum`, `square`, … */
 type State = Readonly<Record<string, Variable>>;
@@ -25,8 +25,10 @@ export interface Decay {
 export interface UpdateInputs {
   /** f32 scalar: learning rate. */
   readonly lr: Tensor;
-  /** f32 scalar: number of this step, from 1. */
+  /** f32 scalar: number of this step, from 1; steps that changed nothing do not count. */
   readonly step: Tensor;
+  /** f32 scalar that the gradient is multiplied by; NaN: nothing changes. Default: 1. */
+  readonly factor?: Tensor | undefined;
 }
 
 /** An optimizer before it has parameters: made by {@link sgd}, {@link rmsprop} and {@link adam}. */
@@ -65,11 +67,12 @@ export function sgd(options: { momentum?: number; nesterov?: boolean } = {}): Op
     name: 'sgd',
     settings: { momentum, nesterov },
     stateNames: momentum === 0 ? [] : ['momentum'],
-    update(w, g, state, { lr }, decay) {
-      if (momentum === 0) return { w: ops.sgdUpdate(w, g, lr, decay) };
+    update(w, g, state, { lr, factor }, decay) {
+      if (momentum === 0) return { w: ops.sgdUpdate(w, g, lr, { ...decay, factor }) };
       const next = ops.momentumUpdate(w, g, state.momentum as Variable, lr, {
         momentum,
         nesterov,
+        factor,
         ...decay,
       });
       return { w: next.w, momentum: next.m };
@@ -94,15 +97,16 @@ export function rmsprop(
     name: 'rmsprop',
     settings: { rho, momentum, epsilon, epsilonOutside },
     stateNames: momentum === 0 ? ['square'] : ['square', 'momentum'],
-    update(w, g, state, { lr }, decay) {
+    update(w, g, state, { lr, factor }, decay) {
       const v = state.square as Variable;
       if (momentum === 0) {
-        const next = ops.rmspropUpdate(w, g, v, lr, { ...attributes, ...decay });
+        const next = ops.rmspropUpdate(w, g, v, lr, { ...attributes, ...decay, factor });
         return { w: next.w, square: next.v };
       }
       const next = ops.rmspropMomentumUpdate(w, g, v, state.momentum as Variable, lr, {
         ...attributes,
         momentum,
+        factor,
         ...decay,
       });
       return { w: next.w, square: next.v, momentum: next.m };
@@ -122,11 +126,12 @@ export function adam(options: { beta1?: number; beta2?: number; epsilon?: number
     name: 'adam',
     settings: { beta1, beta2, epsilon },
     stateNames: ['momentum', 'square'],
-    update(w, g, state, { lr, step }, decay) {
+    update(w, g, state, { lr, step, factor }, decay) {
       const next = ops.adamUpdate(w, g, state.momentum as Variable, state.square as Variable, lr, step, {
         beta1,
         beta2,
         epsilon,
+        factor,
         ...decay,
       });
       return { w: next.w, momentum: next.m, square: next.v };
@@ -183,35 +188,43 @@ export class Optimizer implements Disposable {
 
   /**
    * Updates every parameter from its gradient. Traceable.
-   * @param grads in the order of `parameters`, of any floating types; with a scaler, of the scaled loss
-   * @returns with a scaler: a scalar that is not 0 if the gradients overflowed, and then nothing is updated
+   * @param grads in the order of `parameters`, of any floating types
    */
-  step(grads: readonly Tensor[], inputs: UpdateInputs, scaler?: LossScaler): Tensor | undefined {
+  step(grads: readonly Tensor[], inputs: UpdateInputs): void {
+    noting('update', () =>
+      scope(() => {
+        const gradient = this.flatten(grads);
+        if (gradient !== undefined) this.update(gradient, inputs);
+      }),
+    );
+  }
+
+  /** Updates every parameter from the gradient that {@link flatten} gives. Traceable. */
+  update(gradient: Tensor, inputs: UpdateInputs): void {
+    const values = this.#values;
+    if (values === undefined) return;
+    noting('update', () =>
+      scope(() => {
+        const { w, ...rest } = this.spec.update(values, gradient, this.#states, inputs, this.#decay);
+        values.assign(w as Tensor);
+        for (const [name, value] of Object.entries(rest)) (this.#states[name] as Variable).assign(value);
+      }),
+    );
+  }
+
+  /**
+   * The gradients in one f32 tensor, in the order in memory; undefined where there are no parameters. Those of a 16-bit
+   * type are taken together on the way. Traceable.
+   * @param grads in the order of `parameters`, of any floating types
+   * @param scaler whose scale the loss was multiplied by; it is taken out
+   */
+  flatten(grads: readonly Tensor[], scaler?: LossScaler): Tensor | undefined {
     if (grads.length !== this.parameters.size) {
       throw new ArgumentError(
         `${this.spec.name}: ${this.parameters.size} parameters, ${grads.length} gradients`,
       );
     }
-    const values = this.#values;
-    if (values === undefined) return undefined;
-    return noting('update', () =>
-      scope(() => {
-        const { gradient, overflow } = this.#flat(grads, scaler);
-        const { lr, step } = inputs;
-        const numbers = { lr, step: scaler === undefined ? step : scaler.taken(step) };
-        const { w, ...rest } = this.spec.update(values, gradient, this.#states, numbers, this.#decay);
-        values.assign(kept(overflow, values, w as Tensor));
-        for (const [name, value] of Object.entries(rest)) {
-          const state = this.#states[name] as Variable;
-          state.assign(kept(overflow, state, value));
-        }
-        return overflow;
-      }),
-    );
-  }
-
-  /** The gradients in one f32 tensor, in the order in memory. Those of a 16-bit type are taken together on the way. */
-  #flat(grads: readonly Tensor[], scaler: LossScaler | undefined): { gradient: Tensor; overflow?: Tensor } {
+    if (this.#values === undefined) return undefined;
     const ordered = this.#positions.map((position) => grads[position] as Tensor);
     const runs: Tensor[][] = []; // of neighbours that have one type
     for (const g of ordered) {
@@ -219,14 +232,11 @@ export class Optimizer implements Disposable {
       if (run?.[0]?.dtype === g.dtype) run.push(g);
       else runs.push([g]);
     }
-    if (scaler !== undefined) {
-      const { gradients, overflow } = scaler.unscale(runs.map(ops.flatten));
-      return { gradient: ops.flatten(gradients), overflow };
-    }
+    if (scaler !== undefined) return ops.flatten(scaler.unscale(runs.map(ops.flatten)).gradients);
     const inF32 = runs.flatMap((run) =>
       run[0]?.dtype === 'f32' ? run : castIfNeeded(ops.flatten(run), 'f32'),
     );
-    return { gradient: ops.flatten(inF32) };
+    return ops.flatten(inF32);
   }
 
   /** State tensors by `<parameter path>/<state name>`, in the order of `parameters`; for checkpoints. */

@@ -5,7 +5,7 @@ import { scope } from '../core/scope.ts';
 import type { Tensor, Variable } from '../core/tensor.ts';
 import { noting } from '../core/traceState.ts';
 import { ops } from '../ops/index.ts';
-import { kept } from './lossScaler.ts';
+import { fillBeside } from '../ops/shape.ts';
 
 /**
  * The decay in force at update `n` (from 0): min(decay, (1 + n) / (10 + n)), so that the average of a short run is not
@@ -38,16 +38,17 @@ export class PolyakAverage implements Disposable {
   }
 
   /**
-   * average = average + (1 − decay)·(value − average), with `decay` an f32 scalar; where `overflow`, a scalar, is not 0,
-   * the average stays. Traceable.
+   * average = average + (1 − decay)·(value − average), with `decay` an f32 scalar; where `skip`, a scalar, is not 0,
+   * the decay is 1: the average stays. Traceable.
    */
-  update(decay: Tensor, overflow?: Tensor): void {
+  update(decay: Tensor, skip?: Tensor): void {
     const average = this.#flat;
     if (average === undefined) return;
     noting('average', () =>
       scope(() => {
         const source = flatOf(this.#sources) ?? ops.flatten(this.#sources);
-        average.assign(kept(overflow, average, ops.polyakUpdate(average, source, decay)));
+        const inForce = skip === undefined ? decay : ops.select(skip, fillBeside(decay, [], 1), decay);
+        average.assign(ops.polyakUpdate(average, source, inForce));
       }),
     );
   }

@@ -14,7 +14,7 @@ import { arrays } from '../data/arrays.ts';
 import type { Augmentation, Batch, Dataset } from '../data/batch.ts';
 import { ForwardContext } from '../nn/module.ts';
 import { ops } from '../ops/index.ts';
-import { LossScaler } from '../optim/lossScaler.ts';
+import { GradientGate } from '../optim/gradientGate.ts';
 import { createOptimizer, sgd } from '../optim/optimizer.ts';
 import { TrainingStep } from './step.ts';
 
@@ -200,11 +200,11 @@ function prepareTraining(model: Classifier, seed: number, computeType: ComputeTy
   const optimizer = createOptimizer(sgd({ momentum: 0.9 }), model.network.trainableParameters(), {
     weightDecay: 1e-5,
   });
-  const scaler = computeType === 'f16' ? new LossScaler(model.backend) : undefined;
+  const gate = new GradientGate(model.backend, computeType === 'f16' ? { lossScale: {} } : {});
   const training = new TrainingStep({
     model,
     computeType,
-    scaler,
+    gate,
     optimizer,
     polyak: undefined,
     loss: 'softmax',
@@ -216,19 +216,20 @@ function prepareTraining(model: Classifier, seed: number, computeType: ComputeTy
   return {
     step: async (images: Batch, step: number) => {
       const numbers = { step, lr: 1e-3, polyakDecay: 0 };
-      const { loss, logits } =
+      const { loss, logits, norm } =
         resident && step > 1 ? training.repeat(numbers) : training.run(images, numbers);
       try {
         await loss.item();
       } finally {
         loss.dispose();
         logits.dispose();
+        norm?.dispose();
       }
     },
     dispose: () => {
       training[Symbol.dispose]();
       optimizer.dispose();
-      scaler?.dispose();
+      gate.dispose();
     },
   };
 }

@@ -1,15 +1,29 @@
 // Checkpoints of a run: folders that are whole or not there, each file with its checksum. Knows no network.
 //
 //   <run>/checkpoints/step-00000020/{model,average,optimizer}.safetensors, state.json
+//   <run>/checkpoints/best -> step-00000020
 //
+// docs/checkpoints.md says what is in them.
 // A checkpoint is written to a hidden sibling folder, every file synced, then renamed; the folder above is synced last.
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CheckpointError } from '../core/errors.ts';
 import { makeFolder, syncFolder, writeError } from '../interop/atomic.ts';
+import type { Best } from './best.ts';
 
 /** Anything that JSON holds. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -20,12 +34,16 @@ export interface RunState {
   readonly step: number;
   /** Epoch in progress, from 0. */
   readonly epoch: number;
-  /** Batches of that epoch that are done; as many as it has: its evaluation is still to come. */
+  /** Batches of that epoch that are done, those of whole steps; as many as it has: its evaluation is still to come. */
   readonly batch: number;
   /** Samples seen since the start. */
   readonly samples: number;
   /** Sums over the epoch's steps so far, for its line in the metrics. */
   readonly sums: { readonly loss: number; readonly correct: number; readonly images: number };
+  /** Steps that changed nothing because they were not finite, and how many of them came last, one after the other. */
+  readonly skipped?: { readonly steps: number; readonly inRow: number };
+  /** The best epoch by validation, whose checkpoint is kept. */
+  readonly best?: Best;
   /** Length of metrics.jsonl at this point, in bytes. */
   readonly metricsBytes: number;
   /** Everything that decides what the run computes; a run is continued only with the same. */
@@ -53,7 +71,8 @@ export interface FoundCheckpoint {
 }
 
 const folderName = /^step-(\d{8,})$/;
-const strayName = /^\.step-\d+\.\d+\.tmp$/;
+const strayName = /^\.(step-\d+|best)\.\d+\.tmp$/;
+const bestName = 'best';
 const stateFile = 'state.json';
 const hashStep = 4 * 2 ** 20;
 
@@ -91,8 +110,12 @@ async function seal(file: string): Promise<{ bytes: number; sha256: string }> {
 const stateDigest = (state: StoredState): string =>
   createHash('sha256').update(JSON.stringify(state)).digest('hex');
 
+/** state.json, to the byte: whatever else says the same is damaged. */
+const stateText = (state: StoredState, checksum: string): string =>
+  `${JSON.stringify({ ...state, checksum }, undefined, 2)}\n`;
+
 /**
- * Writes a checkpoint of `run`, then removes all but the `keep` newest.
+ * Writes a checkpoint of `run`, then removes all but the `keep` newest and the best.
  * @param files a writer for each file, by name
  * @returns the checkpoint's folder
  * @throws CheckpointError `DISK_FULL`, `READ_ONLY`, `NO_FOLDER`, `DISK_ERROR` or `WRITE_FAILED`; earlier ones are intact
@@ -116,8 +139,7 @@ export async function writeCheckpoint(
       sums[name] = await seal(join(temporary, name));
     }
     const stored: StoredState = { format: 1, ...state, files: sums };
-    const text = `${JSON.stringify({ ...stored, checksum: stateDigest(stored) }, undefined, 2)}\n`;
-    await writeFile(join(temporary, stateFile), text);
+    await writeFile(join(temporary, stateFile), stateText(stored, stateDigest(stored)));
     await seal(join(temporary, stateFile));
     await syncFolder(temporary);
     await rm(folder, { recursive: true, force: true }); // only ever one that a resumed run has left behind
@@ -128,11 +150,33 @@ export async function writeCheckpoint(
     // A writer's own error names the temporary folder, which nobody needs to know.
     throw writeError(folder, error instanceof CheckpointError ? (error.cause ?? error) : error);
   }
-  const older = (await stepsOf(run)).filter((step) => step < state.step).sort((a, b) => b - a);
+  // Whole already: what fails from here on costs room at most.
+  if (state.best?.step === state.step) await linkBest(run, state.step).catch(() => undefined);
+  const steps = await stepsOf(run);
+  const best = steps.find((step) => step === state.best?.step) ?? (await linkedBest(run));
+  const older = steps.filter((step) => step < state.step).sort((a, b) => b - a);
   for (const step of older.slice(Math.max(0, keep - 1))) {
+    if (step === best) continue;
     await rm(checkpointFolder(run, step), { recursive: true, force: true }).catch(() => undefined);
   }
   return folder;
+}
+
+/** Has `checkpoints/best` lead to a checkpoint. */
+export async function linkBest(run: string, step: number): Promise<void> {
+  const above = checkpointsOf(run);
+  const temporary = join(above, `.${bestName}.${process.pid}.tmp`);
+  await rm(temporary, { force: true });
+  await symlink(basename(checkpointFolder(run, step)), temporary);
+  await rename(temporary, join(above, bestName));
+  await syncFolder(above);
+}
+
+/** The step that `checkpoints/best` leads to. */
+async function linkedBest(run: string): Promise<number | undefined> {
+  const target = await readlink(join(checkpointsOf(run), bestName)).catch(() => undefined);
+  const match = target === undefined ? null : folderName.exec(target);
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** Steps of the checkpoints that are there, whole or not. */
@@ -159,9 +203,11 @@ export const hasCheckpoints = async (run: string): Promise<boolean> => (await st
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const damaged = (what: string, cause?: unknown) =>
     new CheckpointError(`${folder}: ${what}`, { file: folder, code: 'CHECKPOINT_DAMAGED', cause });
+  let text: string;
   let parsed: Record<string, unknown>;
   try {
-    parsed = JSON.parse(await readFile(join(folder, stateFile), 'utf8')) as Record<string, unknown>;
+    text = await readFile(join(folder, stateFile), 'utf8');
+    parsed = JSON.parse(text) as Record<string, unknown>;
   } catch (cause) {
     throw damaged(`${stateFile} is missing or not JSON`, cause);
   }
@@ -175,6 +221,8 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
       code: 'CHECKPOINT_VERSION',
     });
   }
+  // White space is not under the checksum.
+  if (text !== stateText(stored, checksum)) throw damaged(`${stateFile} is not as it was written`);
   const { files, format: _, ...state } = stored;
   for (const [name, { bytes, sha256: expected }] of Object.entries(files)) {
     const file = join(folder, name);
@@ -219,4 +267,7 @@ export async function tidyCheckpoints(run: string, damaged: FoundCheckpoint['dam
     await rm(`${folder}.damaged`, { recursive: true, force: true });
     await rename(folder, `${folder}.damaged`);
   }
+  const best = await linkedBest(run);
+  if (best !== undefined && !(await stepsOf(run)).includes(best))
+    await rm(join(above, bestName), { force: true });
 }

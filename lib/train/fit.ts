@@ -1,16 +1,19 @@
-// One training in progress: the loop over steps and epochs. At most two steps are queued at a time, their losses are read
-// without blocking, and the next batch is decoded meanwhile.
+// One training in progress: the loop over steps and epochs. At most two batches are queued at a time, their losses are read
+// without blocking, and the next batch is decoded meanwhile. Checkpoints are written beside it.
 
-import { DataError, NonFiniteLossError } from '../core/errors.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
 import type { Batch } from '../data/batch.ts';
-import { type LossScaleReading, LossScaler } from '../optim/lossScaler.ts';
+import { GradientGate } from '../optim/gradientGate.ts';
+import type { LossScaleReading } from '../optim/lossScaler.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
+import { type Best, bestAfter } from './best.ts';
 import type { RunState } from './checkpoint.ts';
-import { bestOf } from './evaluate.ts';
 import { checkFit, decisive, type FitParts, stepsPerEpoch } from './fitParts.ts';
 import { Meter } from './meter.ts';
 import type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
+import { firstNonFinite } from './nonFinite.ts';
 import {
   type FitOptions,
   type FitProgress,
@@ -18,8 +21,11 @@ import {
   type TrainerSettings,
   type TrainingData,
 } from './options.ts';
-import { RunFolder, type TrainedValues } from './runFolder.ts';
+import { RunFolder } from './runFolder.ts';
+import { type Snapshot, snapshotOf, type TrainedValues } from './snapshot.ts';
 import { type StepOutput, TrainingStep } from './step.ts';
+import type { StepNumbers } from './stepInputs.ts';
+import { addSums, meansOf, noSums, type Sums, sumsOf } from './tally.ts';
 
 /** What a training has recorded. */
 export interface History {
@@ -31,20 +37,38 @@ export interface History {
   readonly step: number;
 }
 
-/** Steps queued on the device beyond the one whose loss is awaited. */
-const stepsInFlight = 2;
+/** Batches queued on the device, with the one whose loss is awaited. */
+const batchesInFlight = 2;
 
 /** Below this a loss scale makes nothing larger, and what is not finite now will not be with less. */
 const leastLossScale = 2 ** -14;
 
+/** Steps in a row that are not finite, and end the training. */
+const mostSkipped = 3;
+
+/** Milliseconds before the last checkpoint of a training, which could not be written, is tried again. */
+const retries = [1000, 5000, 20_000];
+
+/** Where a run stands after a step; see {@link RunState}. */
+type Position = Pick<RunState, 'step' | 'epoch' | 'batch' | 'samples'>;
+
+/** A batch that is queued on the device. */
 interface Pending {
-  readonly step: number;
-  readonly lr: number;
+  readonly numbers: StepNumbers;
   readonly labels: Int32Array | Uint8Array;
   readonly output: StepOutput;
   readonly values: Promise<
-    readonly [loss: number, logits: Float32Array, lossScale: LossScaleReading | undefined]
+    readonly [
+      loss: number,
+      logits: Float32Array,
+      norm: number | undefined,
+      lossScale: LossScaleReading | undefined,
+    ]
   >;
+  /** With the last batch of a step: where the run stands after it. */
+  readonly position: Position | undefined;
+  /** Where a checkpoint is due after it: the values of then. */
+  snapshot: Promise<Snapshot> | undefined;
 }
 
 /** Waits for `promise`, but no longer than the signal lets it. */
@@ -72,6 +96,7 @@ export class Fit implements Disposable {
   readonly #options: FitOptions;
   readonly #decisive: RunState['config'];
   readonly #trainingStep: TrainingStep;
+  /** Steps in an epoch. */
   readonly #perEpoch: number | undefined;
   readonly #totalSteps: number;
   readonly #totalEpochs: number;
@@ -79,12 +104,19 @@ export class Fit implements Disposable {
   readonly #steps: StepRecord[] = [];
   readonly #epochs: EpochRecord[] = [];
   readonly #pending: Pending[] = [];
-  // Position: see RunState.
-  #step = 0;
-  #epoch = 0;
-  #batch = 0;
-  #samples = 0;
-  #sums = { loss: 0, correct: 0, images: 0 };
+  /** After the last step that is queued. */
+  #position: Position = { step: 0, epoch: 0, batch: 0, samples: 0 };
+  /** Batches of the next step that are queued, and their images. */
+  #begun = { batches: 0, images: 0 };
+  /** Of the epoch, over steps that are done. */
+  #sums: Sums = noSums;
+  /** Over the batches that are done of the step in progress. */
+  #stepSums: Sums = noSums;
+  /** Steps that changed nothing; in fp16 also those whose gradients overflowed. */
+  #skipped = { steps: 0, inRow: 0 };
+  /** The batches of the step in progress, where it may be the last of a row that is not finite. */
+  #suspects: (readonly [Batch, StepNumbers])[] = [];
+  #best: Best | undefined;
   #lossScale: LossScaleReading | undefined;
   /** Of the epoch in progress. */
   readonly #meter = new Meter();
@@ -101,17 +133,16 @@ export class Fit implements Disposable {
     this.#options = options;
     this.#run = run;
     this.#decisive = decisive(parts);
-    this.#perEpoch = stepsPerEpoch(data, settings.batchSize);
+    this.#perEpoch = stepsPerEpoch(data, settings.batchSize, settings.accumulate);
     this.#totalEpochs = epochs ?? (steps === undefined ? 1 : Number.POSITIVE_INFINITY);
     this.#totalSteps = steps ?? this.#totalEpochs * (this.#perEpoch ?? Number.POSITIVE_INFINITY);
     this.#trainingStep = new TrainingStep({ ...settings, ...values, computeType: parts.computeType });
     if (run?.resumed !== undefined) {
-      const { state } = run.resumed;
-      this.#step = state.step;
-      this.#epoch = state.epoch;
-      this.#batch = state.batch;
-      this.#samples = state.samples;
-      this.#sums = { ...state.sums };
+      const { step, epoch, batch, samples, sums, skipped, best } = run.resumed.state;
+      this.#position = { step, epoch, batch, samples };
+      this.#sums = sums;
+      this.#skipped = { steps: 0, inRow: 0, ...skipped };
+      this.#best = best;
     }
   }
 
@@ -119,7 +150,7 @@ export class Fit implements Disposable {
   static async open(parts: FitParts): Promise<Fit> {
     const { model, backend, settings, data, options, config } = parts;
     checkFit(parts);
-    stepsPerEpoch(data, settings.batchSize);
+    stepsPerEpoch(data, settings.batchSize, settings.accumulate);
     const { out, resume = false, keep = 3, onNotice: notice = () => undefined } = options;
     const run =
       out === undefined
@@ -129,12 +160,15 @@ export class Fit implements Disposable {
       if (run?.resumed !== undefined) await run.restoreModel(model);
       model.to(backend, { seed: settings.seed });
       const parameters = model.network.trainableParameters();
-      const { optimizer, weightDecay, polyak, lossScale } = settings;
+      const { optimizer, weightDecay, polyak, lossScale, clipNorm, accumulate } = settings;
       const values = {
         model,
         optimizer: createOptimizer(optimizer, parameters, { weightDecay }),
         polyak: polyak > 0 ? new PolyakAverage(parameters) : undefined,
-        scaler: parts.computeType === 'f16' ? new LossScaler(backend, lossScale) : undefined,
+        gate: new GradientGate(backend, {
+          ...{ clipNorm, batches: accumulate },
+          ...(parts.computeType === 'f16' && { lossScale }),
+        }),
       };
       if (run?.resumed !== undefined) await run.restoreTraining(values);
       return new Fit(parts, values, run);
@@ -149,19 +183,20 @@ export class Fit implements Disposable {
     const { signal } = this.#options;
     try {
       while (!this.#done()) {
-        const before = this.#step;
+        const before = this.#position.step;
         const ended = await this.#trainEpoch();
         if (signal?.aborted === true) {
-          await this.#checkpoint();
+          await this.#saveForGood();
           throw signal.reason;
         }
         if (ended) await this.#endEpoch(before);
         else {
-          await this.#checkpoint(); // before the line of the unfinished epoch, which is not part of a longer run
-          await this.#report(this.#epoch + this.#fractionOfEpoch());
+          await this.#saveForGood(); // before the line of the unfinished epoch, which is not part of a longer run
+          await this.#report(this.#position.epoch + this.#fractionOfEpoch());
         }
       }
-      return { steps: this.#steps, epochs: this.#epochs, step: this.#step };
+      await this.#saveForGood();
+      return { steps: this.#steps, epochs: this.#epochs, step: this.#position.step };
     } finally {
       await this.#drain().catch(() => undefined); // an error of its own is on its way already
       await this.#run?.close();
@@ -169,12 +204,23 @@ export class Fit implements Disposable {
   }
 
   #done(): boolean {
-    return this.#step >= this.#totalSteps || this.#epoch >= this.#totalEpochs;
+    const { step, epoch } = this.#position;
+    return step >= this.#totalSteps || epoch >= this.#totalEpochs || this.#stoppedEarly();
+  }
+
+  #stoppedEarly(): boolean {
+    const { patience } = this.#options;
+    return patience !== undefined && this.#best !== undefined && this.#best.since >= patience;
+  }
+
+  /** Batches of an epoch that belong to whole steps. */
+  get #batchesPerEpoch(): number | undefined {
+    return this.#perEpoch === undefined ? undefined : this.#perEpoch * this.#settings.accumulate;
   }
 
   #fractionOfEpoch(): number {
-    if (this.#perEpoch === undefined) return 0;
-    return Math.round((this.#batch / this.#perEpoch) * 1e4) / 1e4;
+    const whole = this.#batchesPerEpoch;
+    return whole === undefined ? 0 : Math.round((this.#position.batch / whole) * 1e4) / 1e4;
   }
 
   /** The batches of the epoch in progress, from the next one on. */
@@ -182,12 +228,13 @@ export class Fit implements Disposable {
     const { batchSize, seed, shuffle, augment, color, workers } = this.#settings;
     const { signal } = this.#options;
     if (!isDataset(this.#data)) return this.#data;
+    const { epoch, batch } = this.#position;
     return this.#data.batches({
       batchSize,
-      epoch: this.#epoch,
+      epoch,
       seed,
       shuffle,
-      startBatch: this.#batch,
+      startBatch: batch,
       dropLast: true,
       ...(augment === undefined ? {} : { augment }),
       ...(color === undefined ? {} : { color }),
@@ -198,15 +245,15 @@ export class Fit implements Disposable {
 
   /** Trains on the rest of the epoch. Gives false if it was left before its end: aborted, or enough steps. */
   async #trainEpoch(): Promise<boolean> {
-    const { checkpointEvery, signal } = this.#options;
+    const { signal } = this.#options;
     const batches = this.#batches()[Symbol.asyncIterator]();
     // One's own batches cannot start in the middle: those that are done are passed over.
-    let passOver = isDataset(this.#data) ? 0 : this.#batch;
+    let passOver = isDataset(this.#data) ? 0 : this.#position.batch;
     let ended = false;
     this.#meter.reset();
     try {
       this.#meter.start();
-      while (this.#step < this.#totalSteps) {
+      while (this.#position.step < this.#totalSteps && !this.#onlyRestLeft()) {
         const asked = performance.now();
         const next = await this.#nextBatch(batches);
         this.#meter.waited(asked, this.#idle);
@@ -219,23 +266,45 @@ export class Fit implements Disposable {
           passOver -= 1;
           continue;
         }
-        this.#submit(next);
-        while (this.#pending.length >= stepsInFlight) await this.#settle();
-        const atEpochEnd = this.#batch === this.#perEpoch || this.#step === this.#totalSteps;
-        if (checkpointEvery !== undefined && this.#step % checkpointEvery === 0 && !atEpochEnd) {
-          await this.#drain();
-          this.#meter.stop();
-          await this.#checkpoint();
-          this.#meter.start();
-        }
-        if (signal?.aborted === true) break;
+        await this.#train(next);
+        if (signal?.aborted === true && this.#begun.batches === 0) break;
       }
       await this.#drain();
+      this.#giveUpBegun();
     } finally {
       this.#meter.stop();
       if (!ended) await batches.return?.();
     }
-    return ended || this.#batch === this.#perEpoch;
+    return ended || this.#position.batch === this.#batchesPerEpoch;
+  }
+
+  /** Whether the batches that are left of the epoch do not fill a step. */
+  #onlyRestLeft(): boolean {
+    return this.#settings.accumulate > 1 && this.#position.batch === this.#batchesPerEpoch;
+  }
+
+  /** Queues a batch; after the last one of a step with which a checkpoint is due, begins to write that. */
+  async #train(batch: Batch): Promise<void> {
+    const pending = this.#submit(batch);
+    const { position } = pending;
+    const run = this.#run;
+    const due = position === undefined ? 'none' : this.#dueAfter(position);
+    if (run !== undefined && due !== 'none') {
+      this.#say(await run.written()); // one at a time: the step waits for the last checkpoint
+      if (due === 'now') {
+        pending.snapshot = snapshotOf(this.values);
+        pending.snapshot.catch(() => undefined); // it is reported when its turn comes
+      }
+    }
+    // Where steps are not finite, the next waits until it is known whether this was the last of a row.
+    while (this.#pending.length > (this.#skipped.inRow > 0 ? 0 : batchesInFlight - 1)) await this.#settle();
+  }
+
+  /** Whether a checkpoint follows a step: at once, or after what comes at the end of an epoch or of the training. */
+  #dueAfter({ step, batch }: Position): 'none' | 'now' | 'later' {
+    const { checkpointEvery } = this.#options;
+    if (batch === this.#batchesPerEpoch || step === this.#totalSteps) return 'later';
+    return checkpointEvery !== undefined && step % checkpointEvery === 0 ? 'now' : 'none';
   }
 
   async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch | 'end' | 'aborted'> {
@@ -250,80 +319,92 @@ export class Fit implements Disposable {
     }
   }
 
-  /** Queues one step. */
-  #submit(batch: Batch): void {
-    const { schedule, polyak } = this.#settings;
+  /** Queues a batch, and with the last one of a step the update. */
+  #submit(batch: Batch): Pending {
+    const { schedule, polyak, accumulate } = this.#settings;
+    const { step: before, epoch, batch: done, samples } = this.#position;
+    const { batches, images } = this.#begun;
+    const step = before + 1;
     const lr = schedule({
-      step: this.#step,
-      epoch: this.#epoch + (this.#perEpoch === undefined ? 0 : this.#batch / this.#perEpoch),
-      samples: this.#samples,
+      step: before,
+      epoch: epoch + (this.#batchesPerEpoch === undefined ? 0 : done / this.#batchesPerEpoch),
+      samples,
       totalSteps: this.#totalSteps,
     });
-    this.#options.onBatch?.(batch, this.#step + 1);
-    const output = this.#trainingStep.run(batch, {
-      step: this.#step + 1,
-      lr,
-      polyakDecay: polyakDecay(polyak, this.#step),
-    });
+    const numbers = { step, lr, polyakDecay: polyakDecay(polyak, before), batch: batches };
+    this.#options.onBatch?.(batch, step);
+    if (this.#skipped.inRow === mostSkipped - 1) this.#suspects.push([batch, numbers]);
+    const output = this.#trainingStep.run(batch, numbers);
     const values = Promise.all([
       output.loss.item(),
       output.logits.data() as Promise<Float32Array>,
-      this.values.scaler?.read(),
+      output.norm?.item(),
+      this.values.gate.scaler?.read(),
     ]);
-    this.#step += 1;
-    const step = this.#step;
     this.#idle = undefined;
-    const done = () => {
-      if (this.#step === step) this.#idle = performance.now();
+    const seen = images + batch.shape[0];
+    const last = batches + 1 === accumulate;
+    this.#begun = last ? { batches: 0, images: 0 } : { batches: batches + 1, images: seen };
+    if (last) {
+      this.#position = { step, epoch, batch: done + accumulate, samples: samples + seen };
+    }
+    const position = last ? this.#position : undefined;
+    const pending = { numbers, labels: batch.labels, output, values, position, snapshot: undefined };
+    const finished = () => {
+      if (this.#pending.at(-1) === pending) this.#idle = performance.now();
     };
-    values.then(done, done); // an error is reported when its turn comes
-    this.#batch += 1;
-    this.#samples += batch.shape[0];
-    this.#pending.push({ step, lr, labels: batch.labels, output, values });
+    values.then(finished, finished); // an error is reported when its turn comes
+    this.#pending.push(pending);
+    return pending;
   }
 
-  /** Waits for the oldest queued step and books it. */
+  /** Waits for the oldest queued batch and books it, and with the last one of a step the step. */
   async #settle(): Promise<void> {
-    const { step, lr, labels, output, values } = this.#pending.shift() as Pending;
-    let loss: number;
-    let logits: Float32Array;
+    const [pending] = this.#pending as [Pending];
+    const { numbers, labels, output, values, position, snapshot } = pending;
     try {
-      [loss, logits, this.#lossScale] = await values;
-    } finally {
-      output.loss.dispose();
-      output.logits.dispose();
-    }
-    if (!Number.isFinite(loss)) {
-      const last = this.#run?.lastCheckpoint;
-      throw new NonFiniteLossError(
-        `step ${step}: the loss is ${loss}; a smaller learning rate may help` +
-          (this.#lossScale === undefined ? '' : ', or bf16, whose largest number is not 65,504') +
-          (last === undefined ? '' : ` (the last checkpoint is ${last})`),
-        step,
+      const [loss, logits, norm, lossScale] = await values;
+      this.#pending.shift();
+      this.#lossScale = lossScale;
+      this.#stepSums = addSums(
+        this.#stepSums,
+        sumsOf(loss, logits, labels, this.values.model.config.classes),
       );
+      if (position === undefined) return;
+      await this.#book(numbers, norm);
+    } catch (error) {
+      if (this.#pending[0] === pending) this.#pending.shift();
+      throw error;
+    } finally {
+      for (const tensor of [output.loss, output.logits, output.norm]) tensor?.dispose();
     }
-    this.#refuseHopelessScale(step);
-    const width = this.values.model.config.classes;
-    const n = logits.length / width;
-    this.#sums.loss += loss * n;
-    this.#sums.images += n;
-    let correct = 0;
-    for (let i = 0; i < n; i++) {
-      const best = bestOf(logits.subarray(i * width, (i + 1) * width), 1)[0] as number;
-      const right = labels instanceof Int32Array ? labels[i] === best : labels[i * width + best] === 1;
-      if (right) correct += 1;
-    }
-    this.#sums.correct += correct;
-    this.#meter.stepped(n);
+    if (snapshot !== undefined && position !== undefined) this.#run?.save(snapshot, this.#state(position));
+  }
+
+  /** Books a step, all of whose batches are done. */
+  async #book({ step, lr }: StepNumbers, norm: number | undefined): Promise<void> {
+    const sums = this.#stepSums;
+    this.#stepSums = noSums;
+    const { loss, top1 } = meansOf(sums);
+    // In fp16 gradients overflow now and then: the scale of the loss follows.
+    const finite =
+      Number.isFinite(loss) && (this.#lossScale !== undefined || norm === undefined || Number.isFinite(norm));
+    const { steps, inRow } = this.#skipped;
+    this.#skipped = {
+      steps: this.#lossScale?.skipped ?? (finite ? steps : steps + 1),
+      inRow: finite ? 0 : inRow + 1,
+    };
+    if (finite) this.#sums = addSums(this.#sums, sums);
+    this.#meter.stepped(sums.images);
+    const skipped = this.#skipped.steps;
     const record: StepRecord = {
       step,
       loss,
-      top1: correct / n,
+      top1,
       lr,
-      ...(this.#lossScale && {
-        loss_scale: this.#lossScale.scale,
-        skipped_steps: this.#lossScale.skipped,
-      }),
+      ...(this.#settings.clipNorm !== undefined && norm !== undefined && { gradient_norm: norm }),
+      ...(this.#lossScale && { loss_scale: this.#lossScale.scale }),
+      ...((this.#lossScale !== undefined || skipped > 0) && { skipped_steps: skipped }),
     };
     this.#steps.push(record);
     const progress = this.#progress(step);
@@ -332,6 +413,36 @@ export class Fit implements Disposable {
       this.#log({ ...record, images_per_second: imagesPerSecond, data_wait: dataWait }, progress);
     }
     this.#options.onStep?.(record, progress);
+    this.#refuseHopelessScale(step);
+    if (finite) this.#suspects = [];
+    else
+      await this.#sayNonFinite(
+        step,
+        Number.isFinite(loss) ? 'the gradient is not finite' : `the loss is ${loss}`,
+      );
+  }
+
+  /** Says that a step was skipped; ends the training at the third in a row, which has changed nothing either. */
+  async #sayNonFinite(step: number, what: string): Promise<void> {
+    const { inRow } = this.#skipped;
+    if (inRow < mostSkipped) {
+      this.#options.onNotice?.(`step ${step}: ${what}; it is skipped: it changes nothing`);
+      return;
+    }
+    const where = firstNonFinite(this.#trainingStep, this.values, this.#suspects);
+    this.#suspects = [];
+    this.#skipped = { ...this.#skipped, inRow: 0 };
+    const unsaved = await this.#saveForGood().catch((error: Error) => error);
+    const checkpoint = this.#run?.lastCheckpoint;
+    throw new NonFiniteLossError(
+      `step ${step}: ${what}, for the third time in a row; first not finite: ${where}. ` +
+        'A smaller learning rate may help' +
+        (this.#settings.clipNorm === undefined ? ', or shorter gradients (clipNorm, --clip-norm)' : '') +
+        (this.#lossScale === undefined ? '' : ', or bf16, whose largest number is not 65,504') +
+        (unsaved === undefined ? '' : `. ${unsaved.message}`) +
+        (checkpoint === undefined ? '' : ` (the last checkpoint is ${checkpoint})`),
+      step,
+    );
   }
 
   #log(line: MetricsLine, progress: FitProgress): void {
@@ -349,7 +460,7 @@ export class Fit implements Disposable {
     );
   }
 
-  /** Waits for all queued steps. */
+  /** Waits for all queued batches. */
   async #drain(): Promise<void> {
     let failure: { error: unknown } | undefined;
     while (this.#pending.length > 0) {
@@ -362,64 +473,102 @@ export class Fit implements Disposable {
     if (failure !== undefined) throw failure.error;
   }
 
+  /** Leaves a step that not all batches have come for: as if it had not been begun. */
+  #giveUpBegun(): void {
+    if (this.#begun.batches === 0) return;
+    this.#trainingStep.giveUp();
+    this.#begun = { batches: 0, images: 0 };
+    this.#stepSums = noSums;
+    this.#suspects = [];
+  }
+
   #progress(step: number): FitProgress {
-    const { loss, correct, images } = this.#sums;
     const { imagesPerSecond, batchSeconds, dataWait } = this.#meter.pace;
     return {
       step,
       totalSteps: this.#totalSteps,
       stepsPerEpoch: this.#perEpoch,
-      epoch: this.#epoch + 1,
+      epoch: this.#position.epoch + 1,
       imagesPerSecond,
       batchSeconds,
-      loss: images > 0 ? loss / images : 0,
-      top1: images > 0 ? correct / images : 0,
+      ...meansOf(this.#sums),
       dataWait,
       ...(this.#lossScale && { lossScale: this.#lossScale }),
+      skippedSteps: this.#skipped.steps,
       skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
     };
   }
 
-  async #checkpoint(): Promise<void> {
-    await this.#drain();
-    await this.#run?.save(this.values, {
-      step: this.#step,
-      epoch: this.#epoch,
-      batch: this.#batch,
-      samples: this.#samples,
+  #state(position: Position): Omit<RunState, 'metricsBytes'> {
+    const { steps, inRow } = this.#skipped;
+    return {
+      ...position,
       sums: this.#sums,
+      ...((steps > 0 || inRow > 0) && { skipped: { steps, inRow } }),
+      ...(this.#best && { best: this.#best }),
       config: this.#decisive,
-    });
+    };
+  }
+
+  /** Says that a checkpoint could not be written. The training is worth more than it: it goes on, and so do the attempts. */
+  #say(failure: CheckpointError | undefined): void {
+    if (failure === undefined) return;
+    this.#options.onNotice?.(`${failure.message}; the training goes on, and the next checkpoint is tried`);
+  }
+
+  /** Begins to write a checkpoint; all steps must be done. */
+  async #save(): Promise<void> {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#say(await run.written());
+    const { step } = this.#position;
+    if (run.lastStep !== step) run.save(snapshotOf(this.values), this.#state(this.#position));
+    else if (this.#best?.step === step) await run.linkBest(step); // it was stopped during this epoch's evaluation
+  }
+
+  /** Writes a checkpoint, waits for it, and tries again where that fails. @throws CheckpointError where all fail */
+  async #saveForGood(): Promise<void> {
+    const run = this.#run;
+    if (run === undefined) return;
+    for (const delay of [0, ...retries, undefined]) {
+      await this.#save();
+      const failure = await run.written();
+      if (run.lastStep === this.#position.step) return;
+      if (failure === undefined) continue;
+      if (delay === undefined) throw failure;
+      this.#options.onNotice?.(`${failure.message}; trying again`);
+      await wait(delay);
+    }
   }
 
   /** Evaluates, writes the epoch's line and goes on to the next epoch, with a checkpoint. */
   async #endEpoch(stepBefore: number): Promise<void> {
     const { signal } = this.#options;
-    if (this.#batch === 0 && this.#step === stepBefore) {
+    const { step, epoch, batch } = this.#position;
+    if (batch === 0 && step === stepBefore) {
       throw new DataError('training data: the batches have come to an end');
     }
     try {
-      await this.#report(this.#epoch + 1);
+      await this.#report(epoch + 1);
     } catch (error) {
-      if (signal?.aborted === true) await this.#checkpoint(); // this epoch's evaluation comes first when it goes on
+      if (signal?.aborted === true) await this.#saveForGood(); // this epoch's evaluation comes first when it goes on
       throw error;
     }
-    this.#epoch += 1;
-    this.#batch = 0;
-    this.#sums = { loss: 0, correct: 0, images: 0 };
-    await this.#checkpoint();
+    this.#position = { ...this.#position, epoch: epoch + 1, batch: 0 };
+    this.#sums = noSums;
+    await this.#save();
   }
 
   /** Evaluates and writes the line of an epoch, or of the part of it that was trained. */
   async #report(epoch: number): Promise<void> {
-    const { validation, signal } = this.#options;
-    const { loss, top1, imagesPerSecond, dataWait } = this.#progress(this.#step);
+    const { validation, signal, patience, monitor } = this.#options;
+    const { loss, top1, imagesPerSecond, dataWait } = this.#progress(this.#position.step);
     const scores = async (averaged: boolean): Promise<Scores> => {
       const found = await this.#parts.evaluate(averaged ? this.values.polyak : undefined, signal);
       const { top1, top5, loss, map } = found;
       return { top1, top5, loss, ...(map === undefined ? {} : { map: map.value }) };
     };
-    const record: EpochRecord = {
+    const scored: EpochRecord = {
       epoch,
       train: { loss, top1 },
       ...(validation === undefined ? {} : { validation: await scores(false) }),
@@ -429,8 +578,19 @@ export class Fit implements Disposable {
       images_per_second: imagesPerSecond,
       data_wait: dataWait,
     };
+    // Only whole epochs are compared: a run that is continued does not have the line of the part.
+    if (Number.isInteger(epoch)) {
+      const by = monitor ?? (this.#settings.loss === 'sigmoid' ? 'map' : 'top1');
+      this.#best = bestAfter(this.#best, by, scored, this.#position.step);
+    }
+    const best = this.#best?.epoch === epoch ? this.#best : undefined;
+    const record: EpochRecord = {
+      ...scored,
+      ...(best && { best: best.monitor }),
+      ...(patience !== undefined && this.#stoppedEarly() && { stopped_early: patience }),
+    };
     this.#epochs.push(record);
-    const progress = this.#progress(this.#step);
+    const progress = this.#progress(this.#position.step);
     this.#log(record, progress);
     this.#options.onEpoch?.(record, progress);
   }
@@ -439,6 +599,6 @@ export class Fit implements Disposable {
   [Symbol.dispose](): void {
     this.#trainingStep[Symbol.dispose]();
     this.values.optimizer.dispose();
-    this.values.scaler?.dispose();
+    this.values.gate.dispose();
   }
 }

@@ -7,16 +7,18 @@ import type { ComputeType } from '../core/dtype.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
 import { checkInteger } from '../data/batch.ts';
 import type { PolyakAverage } from '../optim/polyak.ts';
+import { monitors } from './best.ts';
 import type { Json, RunState } from './checkpoint.ts';
 import type { Evaluation } from './evaluate.ts';
 import { type FitOptions, isDataset, type TrainerSettings, type TrainingData } from './options.ts';
 
 /** Steps in one epoch, where the data say it. */
-export function stepsPerEpoch(data: TrainingData, batchSize: number): number | undefined {
+export function stepsPerEpoch(data: TrainingData, batchSize: number, accumulate = 1): number | undefined {
   if (!isDataset(data)) return undefined;
-  const steps = Math.floor(data.length / batchSize);
+  const steps = Math.floor(data.length / (batchSize * accumulate));
   if (steps === 0) {
-    throw new DataError(`training data: ${data.length} images do not fill one batch of ${batchSize}`, {
+    const filled = accumulate === 1 ? 'one batch' : `the ${accumulate} batches of a step, each`;
+    throw new DataError(`training data: ${data.length} images do not fill ${filled} of ${batchSize}`, {
       code: 'TOO_FEW_SAMPLES',
     });
   }
@@ -43,13 +45,22 @@ export interface FitParts {
 
 /** What the options alone show to be wrong. */
 export function checkFit({ model, data, options }: FitParts): void {
-  const { epochs, steps, keep = 3, checkpointEvery, resume, out } = options;
+  const { epochs, steps, keep = 3, checkpointEvery, resume, out, patience, monitor, validation } = options;
   if (epochs !== undefined && steps !== undefined) {
     throw new ArgumentError('fit: expected epochs or steps, got both');
   }
   if (epochs !== undefined) checkInteger('epochs', epochs, 1);
   if (steps !== undefined) checkInteger('steps', steps, 1);
   checkInteger('keep', keep, 1);
+  if (patience !== undefined) {
+    checkInteger('patience', patience, 1);
+    if (validation === undefined) throw new ArgumentError('fit: patience needs validation data');
+  }
+  if (monitor !== undefined && !monitors.includes(monitor)) {
+    throw new ArgumentError(
+      `monitor: expected one of ${monitors.join(', ')}, got ${JSON.stringify(monitor)}`,
+    );
+  }
   if (checkpointEvery !== undefined) checkInteger('checkpointEvery', checkpointEvery, 1);
   if (resume === true && out === undefined) {
     throw new ArgumentError('fit: resume needs out, the folder of the run');
@@ -72,7 +83,7 @@ export function checkFit({ model, data, options }: FitParts): void {
 /** What decides the result of a run; it is resumed only with the same. */
 export function decisive({ model, data, settings, computeType }: FitParts): RunState['config'] {
   const { optimizer, weightDecay, polyak, labelSmoothing, loss, classWeights, seed } = settings;
-  const { batchSize, augment, color, shuffle, lossScale } = settings;
+  const { batchSize, accumulate, clipNorm, augment, color, shuffle, lossScale } = settings;
   const frozen = model.network
     .modules()
     .filter(([, layer]) => !layer.trainable && Object.keys(layer.ownParameters()).length > 0);
@@ -93,6 +104,8 @@ export function decisive({ model, data, settings, computeType }: FitParts): RunS
     ...(computeType === 'f16' && { lossScale: { ...lossScale } }),
     seed,
     batchSize,
+    ...(accumulate > 1 && { accumulate }),
+    ...(clipNorm !== undefined && { clipNorm }),
     augment: augment ?? null,
     color: color ?? null,
     shuffle,

@@ -9,6 +9,7 @@ export {
   type OpenBenchmark,
   openBenchmark,
 } from './benchmark.ts';
+export { type Best, type Monitor, monitors } from './best.ts';
 export {
   type Checkpoint,
   type FoundCheckpoint,

@@ -2,6 +2,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { writeError } from '../interop/atomic.ts';
+import type { Monitor } from './best.ts';
 
 /** A logged step. */
 export interface StepRecord {
@@ -15,7 +16,12 @@ export interface StepRecord {
   readonly lr: number;
   /** In fp16: the scale of the next step's loss. */
   readonly loss_scale?: number;
-  /** In fp16: steps skipped since the start of the run, because their gradients overflowed. */
+  /** With clipping: norm of the gradient before it was shortened, without weight decay. */
+  readonly gradient_norm?: number;
+  /**
+   * Steps since the start of the run that changed nothing because a loss or a gradient was not finite; in fp16 always said,
+   * else from the first one on. The loss of such a step may be null in JSON.
+   */
   readonly skipped_steps?: number;
 }
 
@@ -49,6 +55,10 @@ export interface EpochRecord {
   readonly images_per_second: number;
   /** Fraction of the training time in which the device had nothing to do because it waited for a batch. */
   readonly data_wait: number;
+  /** On the best epoch so far by validation: what it was judged by. */
+  readonly best?: Monitor;
+  /** On the last epoch of a training that was ended because none had been better for so many epochs. */
+  readonly stopped_early?: number;
 }
 
 /** A line of metrics.jsonl. */
@@ -56,19 +66,27 @@ export type MetricsLine = StepLine | EpochRecord;
 
 export const isEpochRecord = (line: MetricsLine): line is EpochRecord => 'epoch' in line;
 
-/** The file, open for appending. Lines are written in order, without blocking. */
+/**
+ * The file, open for appending. Lines are written in order, without blocking. What cannot be written (a full disk) is kept,
+ * and tried again with the next line.
+ */
 export class MetricsLog {
   readonly #file: string;
   readonly #handle: FileHandle;
+  /** Length with everything in `#waiting`. */
   #bytes: number;
+  /** Length of what is in the file for good; a half-written line may follow. */
+  #written: number;
+  #waiting: Uint8Array[] = [];
+  /** Whether something may follow behind `#written` that has to go. */
+  #tail = true;
   #last: Promise<void> = Promise.resolve();
   #error: unknown;
-  #cut = false;
 
   private constructor(file: string, handle: FileHandle, bytes: number) {
     this.#file = file;
     this.#handle = handle;
-    this.#bytes = bytes;
+    this.#bytes = this.#written = bytes;
   }
 
   /**
@@ -91,25 +109,37 @@ export class MetricsLog {
 
   write(line: MetricsLine): void {
     const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
-    const keep = this.#cut ? undefined : this.#bytes;
-    this.#cut = true;
     this.#bytes += bytes.byteLength;
-    this.#last = this.#last.then(async () => {
-      if (this.#error !== undefined) return;
-      try {
-        if (keep !== undefined) await this.#handle.truncate(keep);
-        await this.#handle.writeFile(bytes);
-      } catch (error) {
-        this.#error = error; // said at the next flush
-      }
-    });
+    this.#waiting.push(bytes);
+    this.#last = this.#last.then(() => this.#drain());
+  }
+
+  async #drain(): Promise<void> {
+    const lines = this.#waiting;
+    if (lines.length === 0) return;
+    this.#waiting = [];
+    try {
+      if (this.#tail) await this.#handle.truncate(this.#written);
+      this.#tail = true;
+      const all = Buffer.concat(lines);
+      await this.#handle.writeFile(all);
+      this.#written += all.byteLength;
+      this.#tail = false;
+      this.#error = undefined;
+    } catch (error) {
+      this.#waiting = [...lines, ...this.#waiting];
+      this.#error = error; // said at the next flush
+    }
   }
 
   /** Waits until everything is on the disk. @throws CheckpointError if it could not be written */
   async flush(): Promise<void> {
+    this.#last = this.#last.then(() => this.#drain());
     await this.#last;
     if (this.#error !== undefined) throw writeError(this.#file, this.#error);
-    await this.#handle.sync();
+    await this.#handle.sync().catch((error: unknown) => {
+      throw writeError(this.#file, error);
+    });
   }
 
   async close(): Promise<void> {

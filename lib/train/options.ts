@@ -9,6 +9,7 @@ import { type Augmentation, checkAugmentation, checkInteger } from '../data/batc
 import type { LossScaleOptions, LossScaleReading } from '../optim/lossScaler.ts';
 import { type OptimizerSpec, sgd } from '../optim/optimizer.ts';
 import { constant, type Schedule } from '../optim/schedule.ts';
+import type { Monitor } from './best.ts';
 import type { Json } from './checkpoint.ts';
 import type { LossKind } from './evaluate.ts';
 import type { EpochRecord, MetricsLine, StepRecord } from './metrics.ts';
@@ -41,8 +42,18 @@ export interface TrainerOptions {
   readonly classWeights?: readonly number[];
   /** Enters first weights, order, augmentation and dropout. From 0 to 2^53 - 1. Default 0. */
   readonly seed?: number;
-  /** Images per step. Default 32. */
+  /** Images per batch. Default 32. */
   readonly batchSize?: number;
+  /**
+   * Batches per step: their gradients are averaged before the update, as if they were one batch; only normalization sees each
+   * batch for itself. Default 1.
+   */
+  readonly accumulate?: number;
+  /**
+   * Gradients whose norm, over all parameters together and without weight decay, is larger are shortened to it. Default: none
+   * is.
+   */
+  readonly clipNorm?: number;
   /** Random changes to training images. Default: what the data set was made with. */
   readonly augment?: Augmentation;
   /** Random colour of training images. Default: what the data set was made with. */
@@ -73,8 +84,15 @@ export interface FitOptions {
   readonly resume?: boolean;
   /** Steps between checkpoints, beside those after each epoch and at the end. Default: none. */
   readonly checkpointEvery?: number;
-  /** Newest checkpoints that are kept. Default 3. */
+  /** Newest checkpoints that are kept, beside the best by validation. Default 3. */
   readonly keep?: number;
+  /** Ends the training after so many epochs in a row without a better one by validation. Default: never. */
+  readonly patience?: number;
+  /**
+   * What epochs are judged by, of the average where one is kept. Default 'top1' (of equal ones the lower loss), for many labels
+   * 'map'.
+   */
+  readonly monitor?: Monitor;
   /** Put into config.json beside what the trainer knows. */
   readonly config?: { readonly [key: string]: Json };
   /** Stops at the next step, with a checkpoint if `out` is set; `fit` then rejects with the signal's reason. */
@@ -108,6 +126,8 @@ export interface FitProgress {
   readonly dataWait: number;
   /** In fp16: the scale of the next step's loss, and the steps that were skipped since the start of the run. */
   readonly lossScale?: LossScaleReading;
+  /** Steps since the start of the run that changed nothing because they were not finite. */
+  readonly skippedSteps: number;
   /** Images left out so far because they cannot be read. */
   readonly skipped: number;
 }
@@ -119,7 +139,10 @@ export const isDataset = (data: TrainingData): data is Dataset => 'batches' in d
 
 /** {@link TrainerOptions}, checked and complete. */
 export interface TrainerSettings
-  extends Required<Omit<TrainerOptions, 'threads' | 'classWeights' | 'augment' | 'color' | 'workers'>> {
+  extends Required<
+    Omit<TrainerOptions, 'threads' | 'classWeights' | 'augment' | 'color' | 'workers' | 'clipNorm'>
+  > {
+  readonly clipNorm: number | undefined;
   readonly threads: number | undefined;
   readonly classWeights: readonly number[] | undefined;
   readonly augment: Augmentation | undefined;
@@ -153,7 +176,10 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
   if (!(weightDecay >= 0 && weightDecay < Number.POSITIVE_INFINITY)) {
     throw new ArgumentError(`weightDecay: expected a number of at least 0, got ${weightDecay}`);
   }
-  const { classWeights } = options;
+  const { classWeights, clipNorm } = options;
+  if (clipNorm !== undefined && !(clipNorm > 0 && clipNorm < Number.POSITIVE_INFINITY)) {
+    throw new ArgumentError(`clipNorm: expected a number above 0, got ${clipNorm}`);
+  }
   const loss = oneOf('loss', options.loss ?? 'softmax', ['softmax', 'sigmoid']);
   if (classWeights !== undefined) {
     if (loss === 'sigmoid') throw new ArgumentError("classWeights: they need loss 'softmax', got 'sigmoid'");
@@ -183,6 +209,8 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
     classWeights,
     seed,
     batchSize: checkInteger('batchSize', options.batchSize ?? 32, 1),
+    accumulate: checkInteger('accumulate', options.accumulate ?? 1, 1),
+    clipNorm,
     augment: options.augment === undefined ? undefined : checkAugmentation(options.augment),
     color: options.color,
     shuffle: options.shuffle ?? true,

@@ -3,45 +3,33 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Classifier } from '../classify/classifier.ts';
-import { CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
-import { readAll } from '../core/flat.ts';
+import { CheckpointError, DataError } from '../core/errors.ts';
 import type { Variable } from '../core/tensor.ts';
 import { makeFolder, removeTemporaryFiles, writeError, writeFileAtomic } from '../interop/atomic.ts';
-import { readSafetensors, writeSafetensors } from '../interop/safetensors.ts';
-import { type StoredTensor, toFloat32 } from '../interop/storedTensor.ts';
-import { type WeightFile, writeWeights } from '../interop/weights.ts';
-import type { LossScaler } from '../optim/lossScaler.ts';
-import type { Optimizer } from '../optim/optimizer.ts';
-import type { PolyakAverage } from '../optim/polyak.ts';
+import { readSafetensors } from '../interop/safetensors.ts';
+import { toFloat32 } from '../interop/storedTensor.ts';
+import type { WeightFile } from '../interop/weights.ts';
 import {
   type Checkpoint,
   checkpointFolder,
-  type FileWriter,
   hasCheckpoints,
   type Json,
+  linkBest,
   newestCheckpoint,
   type RunState,
   tidyCheckpoints,
-  writeCheckpoint,
 } from './checkpoint.ts';
+import { CheckpointWriter } from './checkpointWriter.ts';
 import { MetricsLog } from './metrics.ts';
+import {
+  averageFile,
+  modelFile,
+  optimizerFile,
+  type Snapshot,
+  type TrainedValues,
+  trainingState,
+} from './snapshot.ts';
 
-/** The values that training changes. */
-export interface TrainedValues {
-  readonly model: Classifier;
-  readonly optimizer: Optimizer;
-  readonly polyak: PolyakAverage | undefined;
-  /** In fp16. */
-  readonly scaler: LossScaler | undefined;
-}
-
-/** What the optimizer's file holds: its state, and the loss scale's. */
-const trainingState = ({ optimizer, scaler }: TrainedValues): Map<string, Variable> =>
-  new Map([...optimizer.state(), ...(scaler?.state() ?? [])]);
-
-const modelFile = 'model.safetensors';
-const averageFile = 'average.safetensors';
-const optimizerFile = 'optimizer.safetensors';
 const configFile = 'config.json';
 
 type WeightTensors = WeightFile['tensors'];
@@ -89,41 +77,25 @@ function refuseDifferences(run: string, then: RunState['config'], now: RunState[
   });
 }
 
-async function storedOf(variables: ReadonlyMap<string, Variable>): Promise<Map<string, StoredTensor>> {
-  const data = (await readAll([...variables.values()])) as Float32Array[];
-  return new Map(
-    [...variables].map(([name, { shape }], i) => [
-      name,
-      { dtype: 'f32', shape, data: data[i] as Float32Array },
-    ]),
-  );
-}
-
 async function weightsOf(file: string): Promise<WeightTensors> {
   const { tensors } = await readSafetensors(file);
   return new Map([...tensors].map(([name, value]) => [name, { shape: value.shape, data: toFloat32(value) }]));
 }
 
-/** Reads the values of variables by name. */
-async function fill(file: string, variables: ReadonlyMap<string, Variable>): Promise<void> {
+/** Reads the values of variables by name. Those that `start` at zero may be missing: earlier versions had none. */
+async function fill(
+  file: string,
+  variables: ReadonlyMap<string, Variable>,
+  start: ReadonlySet<string> = new Set(),
+): Promise<void> {
   const stored = await weightsOf(file);
   for (const [name, variable] of variables) {
     const found = stored.get(name);
+    if (found === undefined && start.has(name)) continue;
     if (found === undefined || found.data.length !== variable.size) {
       throw new CheckpointError(`${file}: ${name} is missing or of another shape`, { file });
     }
     variable.set(found.data);
-  }
-}
-
-/** A training that went wrong without its loss showing it must not push out the last good checkpoint. */
-function refuseNonFinite(tensors: WeightTensors, step: number): void {
-  for (const [name, { data }] of tensors) {
-    let sum = 0;
-    for (const value of data) sum += value * 0; // 0, or NaN from the first value that is not finite
-    if (sum !== 0) {
-      throw new NonFiniteLossError(`step ${step}: ${name} is not finite; no checkpoint is written`, step);
-    }
   }
 }
 
@@ -134,9 +106,20 @@ export class RunFolder {
   /** What the run goes on from; undefined: it starts. */
   readonly resumed: Checkpoint | undefined;
   readonly #keep: number;
+  readonly #writer: CheckpointWriter;
   #lastStep: number | undefined;
+  /** Settled when nothing is being written. */
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown;
 
-  private constructor(folder: string, metrics: MetricsLog, resumed: Checkpoint | undefined, keep: number) {
+  private constructor(
+    folder: string,
+    metrics: MetricsLog,
+    resumed: Checkpoint | undefined,
+    keep: number,
+    writer: CheckpointWriter,
+  ) {
+    this.#writer = writer;
     this.folder = folder;
     this.metrics = metrics;
     this.resumed = resumed;
@@ -157,9 +140,10 @@ export class RunFolder {
       decisive: RunState['config'];
       config: { readonly [key: string]: Json };
       notice: (message: string) => void;
+      writer?: CheckpointWriter;
     },
   ): Promise<RunFolder> {
-    const { resume, keep, decisive, config, notice } = options;
+    const { resume, keep, decisive, config, notice, writer = new CheckpointWriter() } = options;
     if (!resume && (await hasCheckpoints(folder))) {
       throw new CheckpointError(
         `${folder}: holds a run already; continue it with --resume (resume: true), or choose another folder`,
@@ -199,7 +183,7 @@ export class RunFolder {
     const text = `${JSON.stringify({ ...config, ...decisive }, undefined, 2)}\n`;
     await writeFileAtomic(join(folder, configFile), [new TextEncoder().encode(text)]);
     const metrics = await MetricsLog.open(join(folder, 'metrics.jsonl'), resumed?.state.metricsBytes ?? 0);
-    return new RunFolder(folder, metrics, resumed, keep);
+    return new RunFolder(folder, metrics, resumed, keep, writer);
   }
 
   /** Gives the model the weights of the checkpoint that the run goes on from. */
@@ -212,8 +196,13 @@ export class RunFolder {
   async restoreTraining(values: TrainedValues): Promise<void> {
     const { folder } = this.resumed as Checkpoint;
     const { polyak } = values;
-    await fill(join(folder, optimizerFile), trainingState(values));
+    await fill(join(folder, optimizerFile), trainingState(values), new Set(['gate/skipped']));
     if (polyak !== undefined) await fill(join(folder, averageFile), polyak.averages);
+  }
+
+  /** Steps of the newest checkpoint, or undefined before the first. */
+  get lastStep(): number | undefined {
+    return this.#lastStep;
   }
 
   /** Folder of the newest checkpoint, or undefined before the first. */
@@ -221,29 +210,50 @@ export class RunFolder {
     return this.#lastStep === undefined ? undefined : checkpointFolder(this.folder, this.#lastStep);
   }
 
-  /** Writes a checkpoint, unless there is one of this step. All steps must be done. */
-  async save(values: TrainedValues, state: Omit<RunState, 'metricsBytes'>): Promise<void> {
-    if (this.#lastStep === state.step) return;
-    const { model, polyak } = values;
-    await this.metrics.flush();
-    const weights = await model.toWeightFile();
-    refuseNonFinite(weights.tensors, state.step);
-    const files = new Map<string, FileWriter>([[modelFile, (file) => writeWeights(file, weights)]]);
-    if (polyak !== undefined) {
-      const tensors = new Map(weights.tensors);
-      for (const [name, { shape, data }] of await storedOf(polyak.averages)) {
-        tensors.set(name, { shape, data: data as Float32Array });
-      }
-      files.set(averageFile, (file) => writeWeights(file, { ...weights, tensors }));
-    }
-    const optimizerState = await storedOf(trainingState(values));
-    files.set(optimizerFile, (file) => writeSafetensors(file, optimizerState));
+  /**
+   * Begins to write a checkpoint, which goes on beside the training; one that cannot be written is said, and the training goes
+   * on. One at a time: {@link written} has to be waited for before.
+   */
+  save(snapshot: Promise<Snapshot>, state: Omit<RunState, 'metricsBytes'>): void {
     const metricsBytes = this.metrics.bytes;
-    await writeCheckpoint(this.folder, files, { ...state, metricsBytes }, this.#keep);
-    this.#lastStep = state.step;
+    this.#writing = this.#write(snapshot, { ...state, metricsBytes }).then(
+      () => {
+        this.#lastStep = state.step;
+        this.#failure = undefined;
+      },
+      (error: unknown) => {
+        this.#failure = error;
+      },
+    );
+  }
+
+  async #write(snapshot: Promise<Snapshot>, state: RunState): Promise<void> {
+    const copied = await snapshot;
+    await this.metrics.flush();
+    await this.#writer.write({ run: this.folder, snapshot: copied, state, keep: this.#keep });
+  }
+
+  /**
+   * Waits for the checkpoint that is being written.
+   * @returns why it could not be written; undefined: all is well
+   * @throws NonFiniteLossError if a weight was not finite; what is no failure to write
+   */
+  async written(): Promise<CheckpointError | undefined> {
+    await this.#writing;
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure === undefined || failure instanceof CheckpointError) return failure;
+    throw failure;
+  }
+
+  /** Has `checkpoints/best` lead to a checkpoint that is there. */
+  async linkBest(step: number): Promise<void> {
+    await linkBest(this.folder, step).catch(() => undefined);
   }
 
   async close(): Promise<void> {
+    await this.#writing;
+    await this.#writer.close();
     await this.metrics.close();
   }
 }

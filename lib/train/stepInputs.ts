@@ -26,6 +26,10 @@ export interface StepNumbers {
   readonly step: number;
   readonly lr: number;
   readonly polyakDecay: number;
+  /** Which of the step's batches this is, from 0. Default 0. */
+  readonly batch?: number;
+  /** Number of the batch since the start of the run, from 1. Default: the step's. */
+  readonly counter?: number;
 }
 
 /** The inputs of steps on batches of one shape. Writes happen in order with the steps, which may still be queued. */
@@ -36,7 +40,7 @@ export class StepInputs implements Disposable {
   readonly labels: Variable;
   /** f32 [n], or absent */
   readonly weights: Variable | undefined;
-  /** i32 [2]: seed and step */
+  /** i32 [2]: seed and number of the batch */
   readonly counter: Variable;
   readonly #settings: InputSettings;
   readonly #shape: Batch['shape'];
@@ -55,7 +59,7 @@ export class StepInputs implements Disposable {
     this.#shape = shape;
     this.#imageType = images.constructor;
     const [low, high] = seedKey(seed);
-    this.#counterData = Int32Array.of(low ^ high, numbers.step);
+    this.#counterData = Int32Array.of(low ^ high, numbers.counter ?? numbers.step);
     const made = (data: Float32Array | Int32Array | Uint8Array, extents: readonly number[]) => {
       const input = variable(data, extents, { backend });
       this.#made.push(input);
@@ -115,7 +119,7 @@ export class StepInputs implements Disposable {
 
   /** Queues the writes of what changes on the same batch. */
   advance(numbers: StepNumbers): void {
-    this.#counterData[1] = numbers.step;
+    this.#counterData[1] = numbers.counter ?? numbers.step;
     this.counter.set(this.#counterData);
     this.#writeNumbers(numbers);
   }

@@ -7,7 +7,7 @@ import { computeTypeOf } from '../classify/precision.ts';
 import { ArgumentError, DataError } from '../core/errors.ts';
 import type { Program } from '../core/program.ts';
 import type { Batch, Dataset } from '../data/batch.ts';
-import { LossScaler } from '../optim/lossScaler.ts';
+import { GradientGate } from '../optim/gradientGate.ts';
 import { createOptimizer } from '../optim/optimizer.ts';
 import { PolyakAverage } from '../optim/polyak.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
@@ -60,7 +60,7 @@ export class Trainer implements Disposable {
     const { loss } = this.settings;
     if (loss !== this.model.activation) this.model.configure({ activation: loss });
     this.dispose();
-    const { validation, epochs, steps, keep = 3, checkpointEvery } = options;
+    const { validation, epochs, steps, keep = 3, checkpointEvery, patience, monitor } = options;
     const settings = this.#fitting(data, options);
     const { device, threads, deterministic, mode, logEvery } = this.settings;
     using fit = await Fit.open({
@@ -77,6 +77,8 @@ export class Trainer implements Disposable {
         steps: steps ?? null,
         keep,
         checkpointEvery: checkpointEvery ?? null,
+        patience: patience ?? null,
+        monitor: monitor ?? null,
         device,
         backend: backend.name,
         backendDetails: backend.details,
@@ -127,14 +129,23 @@ export class Trainer implements Disposable {
     look: (step: TrainingStep, batch: Batch, backend: Backend) => Promise<T>,
   ): Promise<T> {
     const backend = this.#open();
-    const { batchSize, optimizer: spec, weightDecay, polyak, seed, precision, lossScale } = this.settings;
+    const {
+      batchSize,
+      optimizer: spec,
+      weightDecay,
+      polyak,
+      seed,
+      precision,
+      lossScale,
+      clipNorm,
+    } = this.settings;
     const computeType = computeTypeOf(precision, backend);
     this.model.to(backend, { seed });
     const parameters = this.model.network.trainableParameters();
     using optimizer = createOptimizer(spec, parameters, { weightDecay });
     using average = polyak > 0 ? new PolyakAverage(parameters) : undefined;
-    using scaler = computeType === 'f16' ? new LossScaler(backend, lossScale) : undefined;
-    const parts = { model: this.model, optimizer, polyak: average, computeType, scaler };
+    using gate = new GradientGate(backend, { clipNorm, ...(computeType === 'f16' && { lossScale }) });
+    const parts = { model: this.model, optimizer, polyak: average, computeType, gate };
     using step = new TrainingStep({ ...this.settings, ...parts });
     for await (const batch of data.batches({ batchSize, dropLast: data.length >= batchSize })) {
       return await look(step, batch, backend);

@@ -10,7 +10,7 @@ import { createClassifier } from '../../lib/classify/load.ts';
 import { computeTypeOf, type Precision } from '../../lib/classify/precision.ts';
 import { LoadError } from '../../lib/core/errors.ts';
 import type { Batch } from '../../lib/data/batch.ts';
-import { createOptimizer, LossScaler, PolyakAverage, sgd } from '../../lib/optim/index.ts';
+import { createOptimizer, GradientGate, PolyakAverage, sgd } from '../../lib/optim/index.ts';
 import { TrainingStep } from '../../lib/train/step.ts';
 import { devices, isRequired } from '../support/devices.ts';
 import {
@@ -49,9 +49,9 @@ function training(backend: Backend, precision: Precision, momentum = 0.9) {
   const optimizer = createOptimizer(sgd({ momentum }), parameters);
   const polyak = new PolyakAverage(parameters);
   const computeType = computeTypeOf(precision, backend);
-  const scaler = computeType === 'f16' ? new LossScaler(backend) : undefined;
+  const gate = new GradientGate(backend, computeType === 'f16' ? { lossScale: {} } : {});
   const step = new TrainingStep({
-    ...{ model, optimizer, polyak, scaler, computeType, mode: 'compiled', loss: 'softmax', seed: 1 },
+    ...{ model, optimizer, polyak, gate, computeType, mode: 'compiled', loss: 'softmax', seed: 1 },
     ...{ labelSmoothing: 0, classWeights: undefined },
   });
   const stride = images.data.length / labels.data.length;
@@ -68,10 +68,11 @@ function training(backend: Backend, precision: Precision, momentum = 0.9) {
     /** Losses of ten steps, each before its update. */
     run(lr: number): number[] {
       return Array.from({ length: 10 }, (_, n) => {
-        const { loss, logits } = step.run(batchOf(n), { step: n + 1, lr, polyakDecay: 0.9 });
+        const { loss, logits, norm } = step.run(batchOf(n), { step: n + 1, lr, polyakDecay: 0.9 });
         const [value] = loss.dataSync();
         loss.dispose();
         logits.dispose();
+        norm?.dispose();
         return value as number;
       });
     },
@@ -83,7 +84,7 @@ function training(backend: Backend, precision: Precision, momentum = 0.9) {
       return found;
     },
     [Symbol.dispose]() {
-      for (const owner of [step, polyak, optimizer, scaler, model]) owner?.[Symbol.dispose]();
+      for (const owner of [step, polyak, optimizer, gate, model]) owner[Symbol.dispose]();
     },
   };
 }

@@ -11,7 +11,7 @@ import { Module, Parameter } from '../../lib/nn/module.ts';
 import { ops } from '../../lib/ops/index.ts';
 import {
   createOptimizer,
-  LossScaler,
+  GradientGate,
   type OptimizerSpec,
   PolyakAverage,
   sgd,
@@ -79,8 +79,8 @@ export function stepOn(
   const parameters = model.network.trainableParameters();
   const optimizer = createOptimizer(spec, parameters, { weightDecay: 1e-3 });
   const polyak = new PolyakAverage(parameters);
-  const scaler = precision === 'fp16' ? new LossScaler(backend, { initial, interval }) : undefined;
-  const parts = { model, optimizer, polyak, scaler, mode };
+  const gate = new GradientGate(backend, precision === 'fp16' ? { lossScale: { initial, interval } } : {});
+  const parts = { model, optimizer, polyak, gate, mode };
   const computeType = computeTypeOf(precision, backend);
   const step = new TrainingStep({
     ...{ ...parts, computeType, loss: 'softmax', seed: 1 },
@@ -92,10 +92,11 @@ export function stepOn(
     step,
     async run(batch: Batch): Promise<{ loss: number; logits: Float32Array }> {
       n += 1;
-      const { loss, logits } = step.run(batch, { step: n, lr: 0.05, polyakDecay: 0.9 });
+      const { loss, logits, norm } = step.run(batch, { step: n, lr: 0.05, polyakDecay: 0.9 });
       const found = { loss: await loss.item(), logits: (await logits.data()) as Float32Array };
       loss.dispose();
       logits.dispose();
+      norm?.dispose();
       return found;
     },
     /** Everything that a step changes, apart from the scale. */
@@ -105,9 +106,9 @@ export function stepOn(
       for (const [i, [name, variable]] of all.entries()) found[`${i} ${name}`] = [...(await variable.data())];
       return found;
     },
-    scale: async () => (scaler === undefined ? undefined : await scaler.read()),
+    scale: async () => await gate.scaler?.read(),
     [Symbol.dispose]() {
-      for (const owner of [step, polyak, optimizer, scaler, model]) owner?.[Symbol.dispose]();
+      for (const owner of [step, polyak, optimizer, gate, model]) owner[Symbol.dispose]();
     },
   };
 }
