@@ -1,8 +1,7 @@
 // One training in progress: the loop over steps and epochs. At most two batches are queued at a time, their losses are read
 // without blocking, and the next batch is decoded meanwhile. Checkpoints are written beside it.
 
-import { setTimeout as wait } from 'node:timers/promises';
-import { type CheckpointError, DataError, NonFiniteLossError } from '../core/errors.ts';
+import { DataError, NonFiniteLossError } from '../core/errors.ts';
 import type { Batch } from '../data/batch.ts';
 import { GradientGate } from '../optim/gradientGate.ts';
 import type { LossScaleReading } from '../optim/lossScaler.ts';
@@ -22,10 +21,12 @@ import {
   type TrainingData,
 } from './options.ts';
 import { RunFolder } from './runFolder.ts';
-import { type Snapshot, snapshotOf, type TrainedValues } from './snapshot.ts';
+import { Saving, type StateOfRun } from './saving.ts';
+import type { Snapshot, TrainedValues } from './snapshot.ts';
 import { type StepOutput, TrainingStep } from './step.ts';
 import type { StepNumbers } from './stepInputs.ts';
 import { addSums, meansOf, noSums, type Sums, sumsOf } from './tally.ts';
+import { refuseHopelessScale, Watch } from './watch.ts';
 
 /** What a training has recorded. */
 export interface History {
@@ -39,15 +40,6 @@ export interface History {
 
 /** Batches queued on the device, with the one whose loss is awaited. */
 const batchesInFlight = 2;
-
-/** Below this a loss scale makes nothing larger, and what is not finite now will not be with less. */
-const leastLossScale = 2 ** -14;
-
-/** Steps in a row that are not finite, and end the training. */
-const mostSkipped = 3;
-
-/** Milliseconds before the last checkpoint of a training, which could not be written, is tried again. */
-const retries = [1000, 5000, 20_000];
 
 /** Where a run stands after a step; see {@link RunState}. */
 type Position = Pick<RunState, 'step' | 'epoch' | 'batch' | 'samples'>;
@@ -101,6 +93,7 @@ export class Fit implements Disposable {
   readonly #totalSteps: number;
   readonly #totalEpochs: number;
   readonly #run: RunFolder | undefined;
+  readonly #saving: Saving;
   readonly #steps: StepRecord[] = [];
   readonly #epochs: EpochRecord[] = [];
   readonly #pending: Pending[] = [];
@@ -112,10 +105,7 @@ export class Fit implements Disposable {
   #sums: Sums = noSums;
   /** Over the batches that are done of the step in progress. */
   #stepSums: Sums = noSums;
-  /** Steps that changed nothing; in fp16 also those whose gradients overflowed. */
-  #skipped = { steps: 0, inRow: 0 };
-  /** The batches of the step in progress, where it may be the last of a row that is not finite. */
-  #suspects: (readonly [Batch, StepNumbers])[] = [];
+  readonly #watch: Watch;
   #best: Best | undefined;
   #lossScale: LossScaleReading | undefined;
   /** Of the epoch in progress. */
@@ -132,16 +122,17 @@ export class Fit implements Disposable {
     this.#data = data;
     this.#options = options;
     this.#run = run;
+    this.#saving = new Saving(run, values, (message) => options.onNotice?.(message));
     this.#decisive = decisive(parts);
     this.#perEpoch = stepsPerEpoch(data, settings.batchSize, settings.accumulate);
     this.#totalEpochs = epochs ?? (steps === undefined ? 1 : Number.POSITIVE_INFINITY);
     this.#totalSteps = steps ?? this.#totalEpochs * (this.#perEpoch ?? Number.POSITIVE_INFINITY);
     this.#trainingStep = new TrainingStep({ ...settings, ...values, computeType: parts.computeType });
+    this.#watch = new Watch(run?.resumed?.state.skipped, (message) => options.onNotice?.(message));
     if (run?.resumed !== undefined) {
-      const { step, epoch, batch, samples, sums, skipped, best } = run.resumed.state;
+      const { step, epoch, batch, samples, sums, best } = run.resumed.state;
       this.#position = { step, epoch, batch, samples };
       this.#sums = sums;
-      this.#skipped = { steps: 0, inRow: 0, ...skipped };
       this.#best = best;
     }
   }
@@ -186,16 +177,16 @@ export class Fit implements Disposable {
         const before = this.#position.step;
         const ended = await this.#trainEpoch();
         if (signal?.aborted === true) {
-          await this.#saveForGood();
+          await this.#saving.saveForGood(this.#state(this.#position));
           throw signal.reason;
         }
         if (ended) await this.#endEpoch(before);
         else {
-          await this.#saveForGood(); // before the line of the unfinished epoch, which is not part of a longer run
+          await this.#saving.saveForGood(this.#state(this.#position)); // before the line of the unfinished epoch, which is not part of a longer run
           await this.#report(this.#position.epoch + this.#fractionOfEpoch());
         }
       }
-      await this.#saveForGood();
+      await this.#saving.saveForGood(this.#state(this.#position));
       return { steps: this.#steps, epochs: this.#epochs, step: this.#position.step };
     } finally {
       await this.#drain().catch(() => undefined); // an error of its own is on its way already
@@ -287,17 +278,13 @@ export class Fit implements Disposable {
   async #train(batch: Batch): Promise<void> {
     const pending = this.#submit(batch);
     const { position } = pending;
-    const run = this.#run;
     const due = position === undefined ? 'none' : this.#dueAfter(position);
-    if (run !== undefined && due !== 'none') {
-      this.#say(await run.written()); // one at a time: the step waits for the last checkpoint
-      if (due === 'now') {
-        pending.snapshot = snapshotOf(this.values);
-        pending.snapshot.catch(() => undefined); // it is reported when its turn comes
-      }
+    if (due !== 'none') {
+      await this.#saving.ready();
+      if (due === 'now') pending.snapshot = this.#saving.snapshot();
     }
     // Where steps are not finite, the next waits until it is known whether this was the last of a row.
-    while (this.#pending.length > (this.#skipped.inRow > 0 ? 0 : batchesInFlight - 1)) await this.#settle();
+    while (this.#pending.length > (this.#watch.inRow > 0 ? 0 : batchesInFlight - 1)) await this.#settle();
   }
 
   /** Whether a checkpoint follows a step: at once, or after what comes at the end of an epoch or of the training. */
@@ -333,7 +320,7 @@ export class Fit implements Disposable {
     });
     const numbers = { step, lr, polyakDecay: polyakDecay(polyak, before), batch: batches };
     this.#options.onBatch?.(batch, step);
-    if (this.#skipped.inRow === mostSkipped - 1) this.#suspects.push([batch, numbers]);
+    this.#watch.began(batch, numbers);
     const output = this.#trainingStep.run(batch, numbers);
     const values = Promise.all([
       output.loss.item(),
@@ -378,7 +365,9 @@ export class Fit implements Disposable {
     } finally {
       for (const tensor of [output.loss, output.logits, output.norm]) tensor?.dispose();
     }
-    if (snapshot !== undefined && position !== undefined) this.#run?.save(snapshot, this.#state(position));
+    if (snapshot !== undefined && position !== undefined) {
+      this.#saving.begin(snapshot, this.#state(position));
+    }
   }
 
   /** Books a step, all of whose batches are done. */
@@ -386,17 +375,10 @@ export class Fit implements Disposable {
     const sums = this.#stepSums;
     this.#stepSums = noSums;
     const { loss, top1 } = meansOf(sums);
-    // In fp16 gradients overflow now and then: the scale of the loss follows.
-    const finite =
-      Number.isFinite(loss) && (this.#lossScale !== undefined || norm === undefined || Number.isFinite(norm));
-    const { steps, inRow } = this.#skipped;
-    this.#skipped = {
-      steps: this.#lossScale?.skipped ?? (finite ? steps : steps + 1),
-      inRow: finite ? 0 : inRow + 1,
-    };
-    if (finite) this.#sums = addSums(this.#sums, sums);
+    const trouble = this.#watch.stepped(loss, norm, this.#lossScale);
+    if (trouble === undefined) this.#sums = addSums(this.#sums, sums);
     this.#meter.stepped(sums.images);
-    const skipped = this.#skipped.steps;
+    const { skipped } = this.#watch;
     const record: StepRecord = {
       step,
       loss,
@@ -413,31 +395,20 @@ export class Fit implements Disposable {
       this.#log({ ...record, images_per_second: imagesPerSecond, data_wait: dataWait }, progress);
     }
     this.#options.onStep?.(record, progress);
-    this.#refuseHopelessScale(step);
-    if (finite) this.#suspects = [];
-    else
-      await this.#sayNonFinite(
-        step,
-        Number.isFinite(loss) ? 'the gradient is not finite' : `the loss is ${loss}`,
-      );
+    refuseHopelessScale(step, this.#lossScale);
+    if (trouble !== undefined && this.#watch.skip(step, trouble)) await this.#stopNonFinite(step, trouble);
   }
 
-  /** Says that a step was skipped; ends the training at the third in a row, which has changed nothing either. */
-  async #sayNonFinite(step: number, what: string): Promise<void> {
-    const { inRow } = this.#skipped;
-    if (inRow < mostSkipped) {
-      this.#options.onNotice?.(`step ${step}: ${what}; it is skipped: it changes nothing`);
-      return;
-    }
-    const where = firstNonFinite(this.#trainingStep, this.values, this.#suspects);
-    this.#suspects = [];
-    this.#skipped = { ...this.#skipped, inRow: 0 };
-    const unsaved = await this.#saveForGood().catch((error: Error) => error);
+  /** Ends the training after steps that changed nothing, with a checkpoint of what was before them. */
+  async #stopNonFinite(step: number, what: string): Promise<never> {
+    const where = firstNonFinite(this.#trainingStep, this.values, this.#watch.takeSuspects());
+    const state = this.#state(this.#position);
+    const unsaved = await this.#saving.saveForGood(state).catch((error: Error) => error);
     const checkpoint = this.#run?.lastCheckpoint;
+    const { clipNorm } = this.#settings;
     throw new NonFiniteLossError(
-      `step ${step}: ${what}, for the third time in a row; first not finite: ${where}. ` +
-        'A smaller learning rate may help' +
-        (this.#settings.clipNorm === undefined ? ', or shorter gradients (clipNorm, --clip-norm)' : '') +
+      `step ${step}: ${what}, for the third time in a row; first not finite: ${where}. A smaller learning rate may help` +
+        (clipNorm === undefined ? ', or shorter gradients (clipNorm, --clip-norm)' : '') +
         (this.#lossScale === undefined ? '' : ', or bf16, whose largest number is not 65,504') +
         (unsaved === undefined ? '' : `. ${unsaved.message}`) +
         (checkpoint === undefined ? '' : ` (the last checkpoint is ${checkpoint})`),
@@ -448,16 +419,6 @@ export class Fit implements Disposable {
   #log(line: MetricsLine, progress: FitProgress): void {
     this.#run?.metrics.write(line);
     this.#options.onLine?.(line, progress);
-  }
-
-  /** Gradients that overflow with hardly any scale do so without: a training that only skips steps must not go on. */
-  #refuseHopelessScale(step: number): void {
-    if (this.#lossScale === undefined || this.#lossScale.scale >= leastLossScale) return;
-    throw new NonFiniteLossError(
-      `step ${step}: the gradients overflow fp16 even with a loss scale of ${this.#lossScale.scale}; ` +
-        'use bf16 or fp32, or a smaller learning rate',
-      step,
-    );
   }
 
   /** Waits for all queued batches. */
@@ -479,7 +440,6 @@ export class Fit implements Disposable {
     this.#trainingStep.giveUp();
     this.#begun = { batches: 0, images: 0 };
     this.#stepSums = noSums;
-    this.#suspects = [];
   }
 
   #progress(step: number): FitProgress {
@@ -494,51 +454,20 @@ export class Fit implements Disposable {
       ...meansOf(this.#sums),
       dataWait,
       ...(this.#lossScale && { lossScale: this.#lossScale }),
-      skippedSteps: this.#skipped.steps,
+      skippedSteps: this.#watch.skipped,
       skipped: isDataset(this.#data) ? this.#data.skipped.size : 0,
     };
   }
 
-  #state(position: Position): Omit<RunState, 'metricsBytes'> {
-    const { steps, inRow } = this.#skipped;
+  #state(position: Position): StateOfRun {
+    const skipped = this.#watch.state;
     return {
       ...position,
       sums: this.#sums,
-      ...((steps > 0 || inRow > 0) && { skipped: { steps, inRow } }),
+      ...(skipped && { skipped }),
       ...(this.#best && { best: this.#best }),
       config: this.#decisive,
     };
-  }
-
-  /** Says that a checkpoint could not be written. The training is worth more than it: it goes on, and so do the attempts. */
-  #say(failure: CheckpointError | undefined): void {
-    if (failure === undefined) return;
-    this.#options.onNotice?.(`${failure.message}; the training goes on, and the next checkpoint is tried`);
-  }
-
-  /** Begins to write a checkpoint; all steps must be done. */
-  async #save(): Promise<void> {
-    const run = this.#run;
-    if (run === undefined) return;
-    this.#say(await run.written());
-    const { step } = this.#position;
-    if (run.lastStep !== step) run.save(snapshotOf(this.values), this.#state(this.#position));
-    else if (this.#best?.step === step) await run.linkBest(step); // it was stopped during this epoch's evaluation
-  }
-
-  /** Writes a checkpoint, waits for it, and tries again where that fails. @throws CheckpointError where all fail */
-  async #saveForGood(): Promise<void> {
-    const run = this.#run;
-    if (run === undefined) return;
-    for (const delay of [0, ...retries, undefined]) {
-      await this.#save();
-      const failure = await run.written();
-      if (run.lastStep === this.#position.step) return;
-      if (failure === undefined) continue;
-      if (delay === undefined) throw failure;
-      this.#options.onNotice?.(`${failure.message}; trying again`);
-      await wait(delay);
-    }
   }
 
   /** Evaluates, writes the epoch's line and goes on to the next epoch, with a checkpoint. */
@@ -551,12 +480,12 @@ export class Fit implements Disposable {
     try {
       await this.#report(epoch + 1);
     } catch (error) {
-      if (signal?.aborted === true) await this.#saveForGood(); // this epoch's evaluation comes first when it goes on
+      if (signal?.aborted === true) await this.#saving.saveForGood(this.#state(this.#position)); // this epoch's evaluation comes first when it goes on
       throw error;
     }
     this.#position = { ...this.#position, epoch: epoch + 1, batch: 0 };
     this.#sums = noSums;
-    await this.#save();
+    await this.#saving.save(this.#state(this.#position));
   }
 
   /** Evaluates and writes the line of an epoch, or of the part of it that was trained. */
