@@ -2,6 +2,8 @@
 // hashes take less time than a thread takes to start.
 
 import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { CheckpointError, NonFiniteLossError } from '../core/errors.ts';
 import type { RunState } from './checkpoint.ts';
@@ -32,15 +34,16 @@ const largeBytes = 16 * 2 ** 20;
 function startThread(): Worker {
   const source = import.meta.url.endsWith('.ts');
   const url = new URL(`./checkpointWorker.${source ? 'ts' : 'js'}`, import.meta.url);
-  const loader = () => import.meta.resolve('tsx/esm/api');
-  const worker = source
-    ? new Worker(
-        `import(${JSON.stringify(loader())}).then(({ register }) => { register(); import(${JSON.stringify(url.href)}); })`,
-        { eval: true, execArgv: [] },
-      )
-    : new Worker(url);
+  const worker = source ? new Worker(withLoader(url), { eval: true, execArgv: [] }) : new Worker(url);
   worker.unref();
   return worker;
+}
+
+function withLoader(url: URL): string {
+  const { resolve } = createRequire(import.meta.url);
+  const loader = pathToFileURL(resolve('tsx/esm/api').replace(/cjs$/, 'mjs')).href;
+  const [first, then] = [loader, url.href].map((it) => JSON.stringify(it));
+  return `import(${first}).then(({ register }) => { register(); return import(${then}); })`;
 }
 
 /** Writes one checkpoint at a time. */

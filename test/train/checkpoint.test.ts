@@ -15,6 +15,9 @@ import {
   writeCheckpoint,
 } from '../../lib/train/checkpoint.ts';
 
+/** Bits flipped and files cut. The figure of docs/reliability.md is 1,000: CORRUPTIONS=1000. */
+const corruptions = Number(process.env.CORRUPTIONS ?? 150);
+
 const stateAt = (step: number): RunState => ({
   step,
   epoch: 1,
@@ -82,10 +85,10 @@ describe('checkpoints', () => {
     });
   });
 
-  it('finds a flipped bit and a cut in any file, and uses the checkpoint before', async () => {
+  it(`finds a flipped bit and a cut in any file, ${corruptions} times, and uses the checkpoint before`, async () => {
     await writeCheckpoint(run, contents(5), stateAt(5), 3);
     const folder = await writeCheckpoint(run, contents(10), stateAt(10), 3);
-    for (let trial = 0; trial < 150; trial++) {
+    for (let trial = 0; trial < corruptions; trial++) {
       const names = ['model.safetensors', 'optimizer.safetensors', 'state.json'];
       const file = join(folder, names[trial % 3]!);
       const whole = await readFile(file);
