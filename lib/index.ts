@@ -57,6 +57,7 @@ export * from './data/index.ts';
 export { imagenetLabels, imagenetSynsets } from './interop/imagenet.ts';
 export type { Match } from './interop/matching.ts';
 export { type NpyArray, readNpy, writeNpy } from './interop/npy.ts';
+export { type Packed, type PackOptions, type PackProgress, packFolder } from './interop/pack.ts';
 export {
   type Activation,
   type ReadWeightsOptions,

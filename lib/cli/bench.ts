@@ -7,9 +7,9 @@ import {
   type BenchmarkMode,
   benchmark,
   computeTypeOf,
-  imageFolder,
   precisionOf,
 } from '../index.ts';
+import { checkPaths, openImages } from './dataSets.ts';
 import {
   type CommonFlags,
   checkSize,
@@ -30,7 +30,7 @@ interface BenchFlags extends CommonFlags, VariantFlags {
   readonly size?: number;
   readonly steps: number;
   readonly warmup: number;
-  readonly data: string;
+  readonly data: string[];
   readonly augment: 'inception' | 'light' | 'none';
   readonly workers?: number;
 }
@@ -46,11 +46,13 @@ export function benchCommand(): Command {
     .option('--size <pixels>', "edge of the images (default: the network's)", integer(1))
     .option('--steps <n>', 'steps that are counted', integer(1), 10)
     .option('--warmup <n>', 'steps before them', integer(0), 2)
-    .option('--data <dir>', 'synthetic, or a folder per class', 'synthetic')
+    .option('--data <paths...>', 'synthetic, a folder per class, or tar shards', ['synthetic'])
     .addOption(new Option('--augment <kind>').choices(['inception', 'light', 'none']).default('inception'))
     .option('--workers <n>', 'images decoded at the same time', integer(1))
     .action(async (flags: BenchFlags) => {
       for (const arch of flags.arch) checkSize(arch, flags.size, variantOf(arch, flags));
+      checkPaths(flags.data);
+      const synthetic = flags.data.join() === 'synthetic';
       const backend = openFlagged(flags);
       const rows: (string | number)[][] = [
         ['arch', 'mode', 'batch', 'size', 'images/s', 'ms/step', 'peak MB'],
@@ -71,7 +73,7 @@ export function benchCommand(): Command {
             seed,
             precision: flags.precision,
             ...(workers === undefined ? {} : { workers }),
-            ...(flags.data === 'synthetic' ? {} : { data: imageFolder(flags.data, { size }) }),
+            ...(synthetic ? {} : { data: await openImages(flags.data, { size }) }),
           });
           if (flags.json) {
             print({

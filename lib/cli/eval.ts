@@ -2,20 +2,15 @@
 
 import { join } from 'node:path';
 import { Command } from 'commander';
-import {
-  arrays,
-  type Classifier,
-  DataError,
-  type Dataset,
-  type Evaluation,
-  evaluate,
-  type ImageFolder,
-  imageFolder,
-  imagenetLabels,
-  imagenetSynsets,
-  resizingOf,
-} from '../index.ts';
+import { arrays, type Classifier, DataError, type Dataset, type Evaluation, evaluate } from '../index.ts';
 import { naming, readArrayLabels, readImages } from './arrayFiles.ts';
+import {
+  checkPaths,
+  type IndexFlags,
+  type LabelledImages,
+  openImagesOf,
+  withIndexFlags,
+} from './dataSets.ts';
 import { UsageError } from './failure.ts';
 import {
   type CommonFlags,
@@ -27,11 +22,11 @@ import {
   withModeFlags,
   withModelFlags,
 } from './flags.ts';
-import { foldersIn, isFolder, sayHowManySkipped, saySkipped } from './folders.ts';
+import { isFolder, sayHowManySkipped } from './folders.ts';
 import { count, percent, print, table } from './output.ts';
 import { loadFlagged, readLines, type WeightFlags, withWeightFlags } from './weights.ts';
 
-interface EvalFlags extends CommonFlags, ModeFlags, WeightFlags {
+interface EvalFlags extends CommonFlags, ModeFlags, WeightFlags, IndexFlags {
   readonly batch: number;
   readonly workers?: number;
   readonly arrays?: string[];
@@ -63,35 +58,25 @@ async function readImportance(file: string): Promise<number[]> {
   return numbers;
 }
 
-/**
- * Whether these are the names of ImageNet's classes, and the folders those of the data set or of a part of it: numbers of
- * WordNet, all of them among its thousand.
- */
-function isImageNet(labels: readonly string[], dir: string): boolean {
-  if (labels.join() !== imagenetLabels.join()) return false;
-  const folders = foldersIn(dir);
-  return folders.length > 0 && folders.every((name) => imagenetSynsets.includes(name));
-}
-
-/** The images of `dir`, or of its `validation/`, with the classes of the model. */
-function evaluationFolder(dir: string, model: Classifier, file: string): ImageFolder {
-  const validation = join(dir, 'validation');
+/** The images of the data, or of the `validation/` in it, with the classes of the model. */
+async function evaluationImages(
+  paths: readonly string[],
+  model: Classifier,
+  { weights, indexCache }: EvalFlags,
+): Promise<LabelledImages> {
+  const [data = ''] = paths;
+  const validation = join(data, 'validation');
   const { size, labels, classes, preprocessing } = model.config;
-  const root = isFolder(validation) ? validation : dir;
-  const names = labels !== undefined && isImageNet(labels, root) ? imagenetSynsets : labels;
-  const folder = imageFolder(root, {
-    size,
-    ...resizingOf(preprocessing),
-    onSkip: saySkipped,
-    ...(names === undefined ? {} : { classes: names }),
-  });
-  if (folder.classes.length !== classes) {
+  const own = paths.length === 1 && isFolder(validation) ? [validation] : paths;
+  const options = { size, preprocessing, ...(indexCache === undefined ? {} : { indexCache }) };
+  const found = await openImagesOf(own, options, labels, classes);
+  if (found.classes.length !== classes) {
     throw new DataError(
-      `${folder.dir}: ${folder.classes.length} classes; the weights in ${file} have ${classes}, without names (--labels gives them)`,
-      { file: folder.dir },
+      `${own.join(' ')}: ${found.classes.length} classes; the weights in ${weights} have ${classes}, without names (--labels gives them)`,
+      { file: own[0] as string },
     );
   }
-  return folder;
+  return found;
 }
 
 /** What `eval` says of an evaluation as JSON. */
@@ -141,11 +126,11 @@ function printEvaluation(found: Evaluation): void {
 }
 
 export function evalCommand(): Command {
-  return withCommonFlags(withModeFlags(withWeightFlags(withModelFlags(new Command('eval')))))
+  return withCommonFlags(withModeFlags(withIndexFlags(withWeightFlags(withModelFlags(new Command('eval'))))))
     .description(
       'top-1, top-5, loss, per-class table, confusion matrix; mean average precision for many labels',
     )
-    .argument('[data]', 'a folder per class, or a folder that has validation/')
+    .argument('[data...]', 'a folder per class, or a folder that has validation/; or tar shards')
     .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
     .option(
       '--class-importance <file>',
@@ -153,19 +138,20 @@ export function evalCommand(): Command {
     )
     .option('--batch <n>', 'images at a time', integer(1), 32)
     .option('--workers <n>', 'images decoded at the same time', integer(1))
-    .action(async (data: string | undefined, flags: EvalFlags) => {
+    .action(async (paths: string[], flags: EvalFlags) => {
       const { arrays: files } = flags;
-      if ((data === undefined) === (files === undefined)) {
+      if ((paths.length === 0) === (files === undefined)) {
         throw new UsageError('expected a data folder, or --arrays X.npy Y.npy, and not both');
       }
       if (files !== undefined && files.length !== 2) {
         throw new UsageError(`--arrays takes two files, X.npy Y.npy; got ${files.length}`);
       }
+      checkPaths(paths);
       const backend = openFlagged(flags);
       using model = await loadFlagged(flags);
       const set =
         files === undefined
-          ? evaluationFolder(data as string, model, flags.weights)
+          ? await evaluationImages(paths, model, flags)
           : await evaluationArrays(files, model);
       const importance = flags.classImportance;
       model.to(backend);

@@ -9,6 +9,7 @@ import { evalCommand } from './eval.ts';
 import { exitCodeOf, messageOf } from './failure.ts';
 import { infoCommand } from './info.ts';
 import { resultsBegin, say, watchPipes } from './output.ts';
+import { packCommand } from './pack.ts';
 import { predictCommand } from './predict.ts';
 import { reportCommand } from './report.ts';
 import { trainCommand } from './train.ts';
@@ -32,6 +33,7 @@ function program(): Command {
     evalCommand(),
     predictCommand(),
     convertCommand(),
+    packCommand(),
     benchCommand(),
     reportCommand(),
   ]) {

@@ -23,7 +23,14 @@ import {
   type WeightFile,
   writeRunReport,
 } from '../index.ts';
-import { Interrupted, messageOf, UsageError } from './failure.ts';
+import {
+  checkPaths,
+  type IndexFlags,
+  type ShuffleFlags,
+  withIndexFlags,
+  withShuffleFlags,
+} from './dataSets.ts';
+import { messageOf, UsageError } from './failure.ts';
 import {
   type CommonFlags,
   checkSize,
@@ -38,6 +45,7 @@ import {
   withVariantFlags,
 } from './flags.ts';
 import { sayHowManySkipped } from './folders.ts';
+import { interruptible } from './interrupt.ts';
 import { count, percent, print, say, table } from './output.ts';
 import { ProgressLine } from './progress.ts';
 import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecipeFlags } from './recipe.ts';
@@ -46,7 +54,14 @@ import { openTrainingData } from './trainingData.ts';
 import { classifierFor, preprocessingOf, type StartFlags } from './trainingModel.ts';
 import { readFlagged } from './weights.ts';
 
-interface TrainFlags extends CommonFlags, ModeFlags, RecipeFlags, StartFlags, StepFlags {
+interface TrainFlags
+  extends CommonFlags,
+    ModeFlags,
+    RecipeFlags,
+    StartFlags,
+    StepFlags,
+    IndexFlags,
+    ShuffleFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
@@ -90,6 +105,7 @@ const remembered = [
   'augment',
   'color',
   'shuffle',
+  'shuffleBuffer',
   'seed',
   'validation',
   'arrays',
@@ -106,12 +122,24 @@ const remembered = [
 
 export function trainCommand(): Command {
   return withCommonFlags(
-    withModeFlags(withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train')))))),
+    withModeFlags(
+      withIndexFlags(
+        withShuffleFlags(
+          withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+        ),
+      ),
+    ),
   )
     .description('train a classifier')
-    .argument('[data]', 'folder with train/ and validation/, each with a folder per class')
+    .argument(
+      '[data...]',
+      'folder with train/ and validation/, each with a folder per class or tar shards; or shards',
+    )
     .option('--arrays <files...>', 'X.npy Y.npy in place of a folder: images and labels')
-    .option('--validation <dir>', 'folder per class to evaluate on (default: validation/ in the data)')
+    .option(
+      '--validation <dir>',
+      'folder per class or of shards to evaluate on (default: validation/ in the data)',
+    )
     .option('--out <dir>', 'folder of the run (default: the first free of runs/<arch>-<n>)')
     .option('--init <file>', 'start from weights; a classifier of another size is left out')
     .option('--resume', 'continue the run in --out exactly where it stopped', false)
@@ -122,8 +150,8 @@ export function trainCommand(): Command {
     .option('--profile', 'at the end, where the time of a step goes: data, transfer, each op', false)
     .option('--no-report', 'do not write report.html at the end')
     .option('--log-every <n>', 'steps between lines of metrics.jsonl', integer(1), 10)
-    .action(async (data: string | undefined, flags: TrainFlags, command: Command) => {
-      await train(data, flags, command);
+    .action(async (paths: string[], flags: TrainFlags, command: Command) => {
+      await train(paths.length === 0 ? undefined : paths, flags, command);
     });
 }
 
@@ -135,7 +163,7 @@ function freeFolder(arch: string): string {
 }
 
 /** What the flags alone show to be wrong. */
-function checkUsage(data: string | undefined, flags: TrainFlags): void {
+function checkUsage(data: readonly string[] | undefined, flags: TrainFlags): void {
   if (flags.resume && flags.out === undefined)
     throw new UsageError('--resume needs --out, the folder of the run');
   if (flags.epochs !== undefined && flags.steps !== undefined) {
@@ -150,6 +178,7 @@ function checkUsage(data: string | undefined, flags: TrainFlags): void {
   if (data === undefined && flags.arrays === undefined && !flags.resume) {
     throw new UsageError('expected a data folder, or --arrays X.npy Y.npy');
   }
+  checkPaths(data ?? []);
   if (flags.arch !== undefined || flags.init === undefined) {
     const arch = flags.arch ?? 'xception';
     checkSize(arch, flags.size, variantOf(arch, flags));
@@ -160,10 +189,10 @@ function checkUsage(data: string | undefined, flags: TrainFlags): void {
 
 /** The flags of a resumed run: those given now, else those that it was started with. */
 async function rememberedFlags(
-  data: string | undefined,
+  data: readonly string[] | undefined,
   flags: TrainFlags,
   command: Command,
-): Promise<{ data: string | undefined; flags: TrainFlags }> {
+): Promise<{ data: readonly string[] | undefined; flags: TrainFlags }> {
   const config = await readRunConfig(flags.out as string);
   const before = config?.command as Record<string, Json> | undefined;
   if (before === undefined) return { data, flags };
@@ -184,33 +213,16 @@ async function rememberedFlags(
   if (flags.init === undefined && typeof before.init === 'string') {
     if ((await newestOf(flags.out as string)) === undefined) kept.init = before.init;
   }
-  const folder = typeof before.data === 'string' && !given('arrays') ? before.data : undefined;
-  return { data: data ?? folder, flags: { ...flags, ...kept } as TrainFlags };
+  const paths = [before.data].flat().filter((path) => typeof path === 'string');
+  return {
+    data: data ?? (paths.length === 0 || given('arrays') ? undefined : paths),
+    flags: { ...flags, ...kept } as TrainFlags,
+  };
 }
 
 /** The newest checkpoint of a run, for its rules; undefined where there is none, which the trainer says better. */
 const newestOf = (run: string): Promise<WeightFile | undefined> =>
   readWeights(run, { raw: true, warn: () => undefined }).catch(() => undefined);
-
-/** Turns signals into an abort at the next step; a second one ends the process at once. */
-function interruptible(): { signal: AbortSignal; release: () => void } {
-  const controller = new AbortController();
-  const stop = (name: 'SIGINT' | 'SIGTERM') => {
-    const reason = new Interrupted(name);
-    if (controller.signal.aborted) process.exit(reason.exitCode);
-    say(`${name}: stopping after this step; once more to stop at once`);
-    controller.abort(reason);
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return {
-    signal: controller.signal,
-    release: () => {
-      process.off('SIGINT', stop);
-      process.off('SIGTERM', stop);
-    },
-  };
-}
 
 /** The flags with what their preset says. */
 function withPreset(flags: TrainFlags, command: Command): TrainFlags {
@@ -220,7 +232,11 @@ function withPreset(flags: TrainFlags, command: Command): TrainFlags {
   return { ...flags, ...presetFlags(flags.preset, given) };
 }
 
-async function train(given: string | undefined, flagsAlone: TrainFlags, command: Command): Promise<void> {
+async function train(
+  given: readonly string[] | undefined,
+  flagsAlone: TrainFlags,
+  command: Command,
+): Promise<void> {
   const givenFlags = withPreset(flagsAlone, command);
   checkUsage(given, givenFlags);
   const { data, flags } = givenFlags.resume
@@ -233,7 +249,7 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
     });
   }
   checkUsage(data, flags);
-  const { signal, release } = interruptible();
+  const { signal, release } = interruptible('stopping after this step');
   try {
     openFlagged(flags);
     const weights = flags.init === undefined ? undefined : await readFlagged(flags.init, true);
@@ -251,6 +267,8 @@ async function train(given: string | undefined, flagsAlone: TrainFlags, command:
       color: flags.color,
       loss: flags.loss,
       preprocessing: preprocessingOf(before),
+      ...(flags.indexCache === undefined ? {} : { indexCache: flags.indexCache }),
+      ...(flags.shuffleBuffer === undefined ? {} : { shuffleBuffer: flags.shuffleBuffer }),
     });
     using model = classifierFor(flags, sets.training, sets.named, weights, before);
     const out = flags.out ?? freeFolder(model.config.arch);
@@ -356,12 +374,16 @@ function sayProfile({ transfer, ops }: StepProfile, { epochs }: History): void {
 }
 
 /** The flags in force, as config.json keeps them: with absolute paths, so that a run can be resumed from any folder. */
-function commandJson(data: string | undefined, flags: TrainFlags): { readonly [key: string]: Json } {
+function commandJson(
+  data: readonly string[] | undefined,
+  flags: TrainFlags,
+): { readonly [key: string]: Json } {
   const kept: Record<string, Json> = {};
   for (const name of remembered) kept[name] = (flags[name] as Json | undefined) ?? null;
   const absolute = (path: string | undefined): Json => (path === undefined ? null : resolve(path));
+  const paths = data?.map((path) => resolve(path)) ?? [];
   return {
-    data: absolute(data),
+    data: paths.length > 1 ? paths : (paths[0] ?? null),
     init: absolute(flags.init),
     ...kept,
     arrays: flags.arrays?.map((path) => resolve(path)) ?? null,

@@ -1,4 +1,4 @@
-// The data of a training: a folder with train/ and validation/, or arrays.
+// The data of a training: a folder with train/ and validation/, tar shards, or arrays.
 
 import { join } from 'node:path';
 import {
@@ -6,17 +6,17 @@ import {
   arrays,
   DataError,
   type Dataset,
-  imageFolder,
   type ManyHotArray,
   type PreprocessingName,
-  resizingOf,
 } from '../index.ts';
 import { naming, readArrayLabels, readImages } from './arrayFiles.ts';
-import { isFolder, saySkipped } from './folders.ts';
+import { hasNames, type IndexFlags, openImages, type ReadingOptions, type ShuffleFlags } from './dataSets.ts';
+import { isFolder } from './folders.ts';
 
 /** Where the data are, and what is made of them. */
-export interface DataFlags {
-  readonly data: string | undefined;
+export interface DataFlags extends IndexFlags, ShuffleFlags {
+  /** A folder, or shards. */
+  readonly data: readonly string[] | undefined;
   readonly arrays: readonly string[] | undefined;
   readonly validation: string | undefined;
   readonly classes: number | undefined;
@@ -36,7 +36,7 @@ export interface TrainingSets {
   /** What is done with training images: the flag, or what fits the data. */
   readonly augment: Augmentation;
   readonly validation: Dataset | undefined;
-  /** Whether the classes have names: those of folders. */
+  /** Whether the classes have names: those of folders, or of shards that have some. */
   readonly named: boolean;
 }
 
@@ -46,46 +46,30 @@ export const openTrainingData = (flags: DataFlags): Promise<TrainingSets> =>
 
 async function openFolders(flags: DataFlags): Promise<TrainingSets> {
   const { size = flags.defaultSize, augment = 'inception', color, classes } = flags;
-  const data = flags.data as string;
+  const paths = flags.data as readonly string[];
+  const [data = ''] = paths;
   const inner = join(data, 'train');
   const beside = join(data, 'validation');
-  const folder = isFolder(inner) ? inner : data;
-  if (folder === data && isFolder(beside)) {
+  const parted = paths.length === 1 && isFolder(inner);
+  if (paths.length === 1 && !parted && isFolder(beside)) {
     throw new DataError(`${data}: there is a validation/ in it, but no train/`, { file: data });
   }
-  const options = { size, color, ...resizingOf(flags.preprocessing), onSkip: saySkipped };
-  const found = imageFolder(folder, { ...options, augment });
-  const training =
-    classes === undefined || classes === found.classes.length
-      ? found
-      : imageFolder(folder, {
-          ...options,
-          augment,
-          classes: padded(found.classes, classes, folder),
-        });
-  const validation = flags.validation ?? (folder === inner && isFolder(beside) ? beside : undefined);
+  const { preprocessing, indexCache, shuffleBuffer } = flags;
+  const options: ReadingOptions = {
+    size,
+    preprocessing,
+    ...(indexCache === undefined ? {} : { indexCache }),
+    ...(shuffleBuffer === undefined ? {} : { shuffleBuffer }),
+  };
+  const training = await openImages(parted ? [inner] : paths, { ...options, augment, color }, classes);
+  const validation = flags.validation ?? (parted && isFolder(beside) ? beside : undefined);
   return {
     training,
     augment,
     validation:
-      validation === undefined
-        ? undefined
-        : imageFolder(validation, { ...options, color: false, classes: training.classes }),
-    named: true,
+      validation === undefined ? undefined : await openImages([validation], options, training.classes),
+    named: hasNames(training),
   };
-}
-
-/** `--classes` above the number of folders: outputs that no image has. */
-function padded(names: readonly string[], classes: number, folder: string): string[] {
-  if (classes < names.length) {
-    throw new DataError(`${folder}: ${names.length} classes, more than --classes ${classes}`, {
-      file: folder,
-    });
-  }
-  return [
-    ...names,
-    ...Array.from({ length: classes - names.length }, (_, i) => `unused ${names.length + i}`),
-  ];
 }
 
 /** What the softmax loss cannot be trained on: many labels per image, and a single class, whose loss is always 0. */
@@ -133,7 +117,7 @@ async function openArrays(flags: DataFlags): Promise<TrainingSets> {
     validation:
       flags.validation === undefined
         ? undefined
-        : imageFolder(flags.validation, { size, ...resizingOf(flags.preprocessing), onSkip: saySkipped }),
+        : await openImages([flags.validation], { size, preprocessing: flags.preprocessing }),
     named: false,
   };
 }

@@ -80,6 +80,8 @@ export interface Dataset {
    *   at fault
    */
   batches(options: BatchOptions): AsyncIterable<Batch>;
+  /** How it is shuffled, where that is no permutation of all samples: a run goes on with the same only. */
+  readonly shuffling?: string;
   /** Samples left out so far because they cannot be read, with the reason. */
   readonly skipped: ReadonlyMap<string, string>;
 }

@@ -293,6 +293,7 @@ export class Shards implements Dataset {
   readonly length: number;
   /** The archives, in the order of their samples. */
   readonly files: readonly string[];
+  readonly shuffling: string;
   readonly #defaults: { readonly augment: Augmentation; readonly color: boolean };
   readonly #source: SampleSource;
   readonly #ledger: SkipLedger;
@@ -323,6 +324,8 @@ export class Shards implements Dataset {
     this.classes = classes;
     this.named = named;
     this.files = found.map(({ file }) => file);
+    const { shardsAtOnce, buffer } = shuffle;
+    this.shuffling = `${found.length} shards, ${shardsAtOnce} at once, buffer ${buffer}`;
     this.#shards = found.map((shard, i) => relabelled(shard, maps[i]));
     const starts = new Float64Array(found.length + 1);
     found.forEach(({ labels }, i) => {

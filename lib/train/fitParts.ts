@@ -111,6 +111,7 @@ export function decisive({ model, data, settings, computeType }: FitParts): RunS
     shuffle,
     frozen: frozen.map(([path]) => path),
     images: isDataset(data) ? data.length : null,
+    ...(isDataset(data) && data.shuffling !== undefined && { shuffling: data.shuffling }),
   };
 }
 
