@@ -24,13 +24,14 @@ import { RunFolder } from './runFolder.ts';
 import { Saving, type StateOfRun } from './saving.ts';
 import type { Snapshot, TrainedValues } from './snapshot.ts';
 import { type StepOutput, TrainingStep } from './step.ts';
+import { StepHistory } from './stepHistory.ts';
 import type { StepNumbers } from './stepInputs.ts';
 import { addSums, meansOf, noSums, type Sums, sumsOf } from './tally.ts';
 import { refuseHopelessScale, Watch } from './watch.ts';
 
 /** What a training has recorded. */
 export interface History {
-  /** Every step of this call of `fit`, in order. */
+  /** Every step of this call of `fit`, in order; made at each look, from 48 bytes a step. */
   readonly steps: readonly StepRecord[];
   /** Every epoch of this call of `fit`, in order. */
   readonly epochs: readonly EpochRecord[];
@@ -94,7 +95,7 @@ export class Fit implements Disposable {
   readonly #totalEpochs: number;
   readonly #run: RunFolder | undefined;
   readonly #saving: Saving;
-  readonly #steps: StepRecord[] = [];
+  readonly #steps = new StepHistory();
   readonly #epochs: EpochRecord[] = [];
   readonly #pending: Pending[] = [];
   /** After the last step that is queued. */
@@ -187,7 +188,14 @@ export class Fit implements Disposable {
         }
       }
       await this.#saving.saveForGood(this.#state(this.#position));
-      return { steps: this.#steps, epochs: this.#epochs, step: this.#position.step };
+      const records = this.#steps;
+      return {
+        get steps() {
+          return records.toArray();
+        },
+        epochs: this.#epochs,
+        step: this.#position.step,
+      };
     } finally {
       await this.#drain().catch(() => undefined); // an error of its own is on its way already
       await this.#run?.close();

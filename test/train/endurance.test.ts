@@ -6,6 +6,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as wait } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { openNative } from '../../lib/backend/native.ts';
@@ -25,13 +28,25 @@ const models = Number(process.env.MODELS ?? 30);
 const threads = Number(process.env.THREADS ?? 4);
 const MiB = 2 ** 20;
 
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Resident memory, without what is only waiting to be collected. */
+async function resident(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await wait(20);
+  }
+  return process.memoryUsage.rss();
+}
+
 /** Resident memory behind the first part of some rounds, and at their end: how much it grew, per round. */
 async function growth(rounds: number, round: () => Promise<void>): Promise<number> {
   const settle = Math.ceil(rounds / 4); // caches fill, code is compiled
   for (let i = 0; i < settle; i++) await round();
-  const before = process.memoryUsage.rss();
+  const before = await resident();
   for (let i = settle; i < rounds; i++) await round();
-  return (process.memoryUsage.rss() - before) / (rounds - settle);
+  return ((await resident()) - before) / (rounds - settle);
 }
 
 for (const backend of networkDevices) {

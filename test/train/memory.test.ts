@@ -70,9 +70,10 @@ for (const backend of networkDevices) {
       expect(native.at(-1)).to.equal(native[0]);
       const perStep = (values: number[]) => Math.round(slope(values) / interval);
       console.log(`      bytes a step: heap ${perStep(heap)}, resident ${perStep(resident)}`);
-      // What grows is the history that fit returns, about 100 bytes a step, and in short runs compiled code.
-      expect(perStep(heap)).to.be.below(steps >= 10_000 ? 150 : 400);
-      if (steps >= 10_000 && mode === 'compiled') expect(perStep(resident)).to.be.below(100);
+      // What grows is the history that fit returns, 48 bytes a step, and in short runs compiled code.
+      expect(perStep(heap)).to.be.below(steps >= 10_000 ? 100 : 400);
+      // Of what the process has from the system, the first tens of thousands of steps say little: it comes in megabytes.
+      if (steps >= 50_000) expect(perStep(resident)).to.be.below(100);
       trainer.dispose();
       model.dispose();
       expect(memory(backend).bytes).to.equal(before.bytes);
