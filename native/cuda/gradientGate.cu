@@ -6,7 +6,7 @@
 namespace dw::cuda {
 namespace {
 
-void check(const dw_device&, const Node& node) {
+void checkGradientGate(const dw_device&, const Node& node) {
   node.expect(2, 3, 2);
   node.expectFloating(node.input(0));
   if (node.input(0).dtype != DW_F32)
@@ -38,6 +38,6 @@ KernelPointer prepare(dw_device& device, const Node& node) {
 }  // namespace
 
 extern const Op op_gradientGate;
-const Op op_gradientGate = {check, prepare};
+const Op op_gradientGate = {checkGradientGate, prepare};
 
 }  // namespace dw::cuda
