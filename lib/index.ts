@@ -49,6 +49,7 @@ export { type MemoryReport, memory, resetPeakMemory } from './core/memory.ts';
 export { defineOp, type Op, type Vjp } from './core/op.ts';
 export { type PassSelection, passNames } from './core/passes/pipeline.ts';
 export type { Rewriting } from './core/passes/rewrite.ts';
+export { escaped } from './core/printable.ts';
 export { type Program, showProgram } from './core/program.ts';
 export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';

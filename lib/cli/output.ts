@@ -1,5 +1,7 @@
 // What a command prints: results on stdout, everything else for people on stderr. A closed pipe ends the printing only.
 
+import { escaped } from '../index.ts';
+
 let stdoutOpen = true;
 let stderrOpen = true;
 
@@ -21,11 +23,12 @@ export function watchPipes(): void {
   );
 }
 
-/** Names of classes, tensors and files may hold what a terminal obeys; lines end as they are meant to. */
-const controls = /(?![\n\t])\p{Cc}/gu;
-
+/** Names of classes, tensors and files may hold what a terminal obeys; lines and columns end as they are meant to. */
 const printable = (text: string): string =>
-  text.replace(controls, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  text
+    .split(/([\n\t])/)
+    .map((part, i) => (i % 2 === 0 ? escaped(part) : part))
+    .join('');
 
 let kept: string | undefined;
 
@@ -53,7 +56,9 @@ export function say(line: string): void {
 }
 
 /** Columns of text, numbers to the right. */
-export function table(rows: readonly (readonly (string | number)[])[]): string {
+export function table(given: readonly (readonly (string | number)[])[]): string {
+  // A cell is one line, whatever a name holds.
+  const rows = given.map((row) => row.map((cell) => (typeof cell === 'number' ? cell : escaped(cell))));
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => {

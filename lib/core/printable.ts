@@ -11,7 +11,7 @@ const longestValue = 60;
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Text with what cannot be printed as `\u001b`. */
-const escaped = (text: string): string =>
+export const escaped = (text: string): string =>
   text.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 const shortened = (text: string, longest: number): string =>

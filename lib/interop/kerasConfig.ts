@@ -104,9 +104,36 @@ function activationIn(layers: readonly ConfigLayer[], fail: Fail): Activation | 
   return found[0];
 }
 
+/** Refuses arguments of layers that change what a network computes, and that ours do not have. */
+function checkLayers(arch: string, layers: readonly ConfigLayer[], fail: Fail): void {
+  const refuse = (className: string, key: string, value: unknown, expected: string) =>
+    fail(
+      `its model has a ${className} with ${key} ${shown(value)}, which ${arch} has not: expected ${expected}`,
+    );
+  for (const className of ['Conv2D', 'SeparableConv2D']) {
+    for (const { activation } of settingsOf(layers, className)) {
+      if (activation === undefined || activation === null || activation === 'linear') continue;
+      refuse(className, 'activation', activation, 'linear');
+    }
+  }
+  for (const settings of settingsOf(layers, 'ReLU')) {
+    for (const key of ['max_value', 'negative_slope', 'threshold'] as const) {
+      const value = settings[key];
+      if (value !== undefined && value !== null && value !== 0) refuse('ReLU', key, value, 'none');
+    }
+    if (settings.max_value === 0) refuse('ReLU', 'max_value', 0, 'none');
+  }
+  const padding = arch === 'xception' ? 'same' : 'valid';
+  for (const settings of settingsOf(layers, 'MaxPooling2D')) {
+    if (settings.padding !== undefined && settings.padding !== padding) {
+      refuse('MaxPooling2D', 'padding', settings.padding, `"${padding}"`);
+    }
+  }
+}
+
 /** Edge of the images, where the input layer fixes it (`input_shape` of Keras Applications). */
 function sizeIn(layers: readonly ConfigLayer[], fail: Fail): number | undefined {
-  const sizes = new Set<number | null>();
+  const sizes = new Set<number>();
   for (const settings of settingsOf(layers, 'InputLayer')) {
     // The second name is that of Keras 2.
     const shape: unknown = settings.batch_shape ?? settings.batch_input_shape;
@@ -117,10 +144,11 @@ function sizeIn(layers: readonly ConfigLayer[], fail: Fail): number | undefined 
       const alone = 'the file of save_weights has the weights without it';
       fail(`its input is ${shown(shape)}, expected [batch, size, size, 3]; ${alone}`);
     }
-    sizes.add(height as number | null);
+    // One that leaves it open, as a model within a model does, says nothing against one that fixes it.
+    if (!free) sizes.add(height as number);
   }
   if (sizes.size > 1) fail(`its inputs have edges of ${[...sizes].map(shown).join(' and ')}, expected one`);
-  return [...sizes][0] ?? undefined;
+  return [...sizes][0];
 }
 
 /**
@@ -151,6 +179,7 @@ export function settingsIn(
   if (!hasClassifier) return { options };
   const other = layers.find(({ className }) => !known.includes(className) && !isAugmentation(className));
   if (other !== undefined) fail(`its model has a layer ${shown(other.className)}, which ${arch} has not`);
+  checkLayers(arch, layers, fail);
   const activation = activationIn(layers, fail);
   const size = sizeIn(layers, fail);
   return {

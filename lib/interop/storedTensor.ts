@@ -67,7 +67,8 @@ export const bytesOf = (data: StoredData): Uint8Array =>
  */
 export function viewStored(dtype: StoredDType, bytes: Uint8Array): StoredData {
   const { bytes: size, array } = storage[dtype];
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not `slice`, which of a Buffer copies nothing.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size);
 }
 

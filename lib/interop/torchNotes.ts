@@ -19,6 +19,8 @@ export const torchSources = { xception: 'timm', inception_v3: 'torchvision' } as
 >;
 
 const transformKey = 'transform_input';
+/** The rules that there are (lib/classify/preprocess.ts, which this layer may not import). */
+const rules: readonly string[] = ['keras', 'timm', 'torchvision', 'imagenet'];
 /** Written here where it is not what {@link readNotes} takes it for; no other program has it. */
 const preprocessingKey = 'preprocessing';
 
@@ -37,10 +39,11 @@ export function readNotes(
     fail(`its ${transformKey} is ${quoted(noted)}, expected true or false`);
   }
   const taken = noted === undefined ? torchSources[arch] : 'imagenet';
-  return {
-    transformInput: transform === 'true',
-    preprocessing: metadata.get(preprocessingKey) ?? taken,
-  };
+  const preprocessing = metadata.get(preprocessingKey) ?? taken;
+  if (!rules.includes(preprocessing)) {
+    fail(`its ${preprocessingKey} is ${quoted(preprocessing)}, expected one of ${rules.join(', ')}`);
+  }
+  return { transformInput: transform === 'true', preprocessing };
 }
 
 /** The metadata of a file for PyTorch, from which {@link readNotes} reads the same. */

@@ -47,6 +47,11 @@ describe("configurations of Keras' models", () => {
     expect(settings(model(input(null, null, null, 3)))).to.deep.equal({ options: {} });
   });
 
+  it('may leave the edge open in a model within one that fixes it', () => {
+    const inner = layer('Functional', { layers: [input(null, null, null, 3)] });
+    expect(settings(model(input(null, 150, 150, 3), inner))).to.deep.equal({ options: {}, size: 150 });
+  });
+
   it('are followed into a model within the model', () => {
     const inner = layer('Functional', { layers: [layer('BatchNormalization', { epsilon: 1e-5 })] });
     const read = settings(model(input(null, 71, 71, 3), inner, dense('sigmoid')));
@@ -77,6 +82,22 @@ describe("configurations of Keras' models", () => {
       'channels first',
       model(input(null, 3, 71, 71)),
       /expected \[batch, size, size, 3\]; the file of save_w/,
+    ],
+    [
+      'an activation in a convolution',
+      model(layer('Conv2D', { activation: 'relu' })),
+      /Conv2D with activation "relu"/,
+    ],
+    [
+      'a ReLU that ends at 6',
+      model(layer('ReLU', { max_value: 6 })),
+      /ReLU with max_value 6, which xception has not/,
+    ],
+    ['a leaky ReLU', model(layer('ReLU', { negative_slope: 0.1 })), /negative_slope 0\.1/],
+    [
+      'pooling without padding',
+      model(layer('MaxPooling2D', { padding: 'valid' })),
+      /padding "valid".*expected "same"/,
     ],
     ['text', 'model', /is not JSON/],
     ['nesting without end', `${'['.repeat(1e6)}${']'.repeat(1e6)}`, /nested deeper than 64 levels/],
