@@ -1,0 +1,159 @@
+// Fuzz targets: each parser of foreign files, with small files that it reads, from which others are made by mutation.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import sharp from 'sharp';
+import { ZipFile } from 'yazl';
+import { CheckpointError } from '../../lib/core/errors.ts';
+import { decodeImage, imageInfo } from '../../lib/data/decode.ts';
+import { indexText, parseClasses, parseIndex } from '../../lib/data/shardIndex.ts';
+import { scanShard } from '../../lib/data/shardScan.ts';
+import { buildH5, readH5 } from '../../lib/interop/h5File.ts';
+import { parseKerasArchive } from '../../lib/interop/kerasArchive.ts';
+import { settingsIn } from '../../lib/interop/kerasConfig.ts';
+import { parseNpy, serializeNpy } from '../../lib/interop/npy.ts';
+import { parseSafetensors, serializeSafetensors } from '../../lib/interop/safetensors.ts';
+import { readRun } from '../../lib/report/runs.ts';
+import { inMemory, tarOf } from '../data/makeShards.ts';
+
+/** A parser under test. */
+export interface Target {
+  /** Files that it reads. */
+  seeds(): Promise<readonly Uint8Array[]>;
+  /** Gives a value, or throws an error of this package. */
+  parse(bytes: Uint8Array): unknown;
+}
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+const f32 = (...values: number[]) =>
+  ({ dtype: 'f32', shape: [values.length], data: Float32Array.from(values) }) as const;
+
+const smallH5 = (): Promise<Uint8Array> =>
+  buildH5((h5) => {
+    h5.group('/layers/dense');
+    h5.strings('/layers', 'names', ['dense']);
+    h5.dataset('/layers/dense/kernel', [2, 2], Float32Array.of(1, 2, 3, 4));
+  });
+
+const shard = () =>
+  tarOf([
+    ['a.jpg', 'x'],
+    ['a.cls', '1'],
+    ['dir/b.png', 'yy'],
+    ['dir/b.json', '{"label":2}'],
+  ]);
+
+const kerasModel = JSON.stringify({
+  class_name: 'Functional',
+  config: {
+    layers: [
+      { class_name: 'InputLayer', config: { batch_shape: [null, 71, 71, 3] } },
+      { class_name: 'BatchNormalization', config: { epsilon: 0.001, momentum: 0.99 } },
+      { class_name: 'Dense', config: { activation: 'softmax' } },
+    ],
+  },
+});
+
+async function readAsRun(
+  file: string,
+  other: readonly [string, string],
+  bytes: Uint8Array,
+): Promise<unknown> {
+  const folder = mkdtempSync(join(tmpdir(), 'depthwise-fuzz-'));
+  try {
+    writeFileSync(join(folder, other[0]), other[1]);
+    writeFileSync(join(folder, file), bytes);
+    return await readRun(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export const targets: Readonly<Record<string, Target>> = {
+  safetensors: {
+    seeds: async () => [
+      Buffer.concat(
+        serializeSafetensors(
+          new Map([
+            ['w', f32(1, 2)],
+            ['b', f32(3)],
+          ]),
+          new Map([['format', 'pt']]),
+        ),
+      ),
+      Buffer.concat(serializeSafetensors(new Map([['w', f32(1, 2)]]), new Map(), { checksum: false })),
+    ],
+    parse: (bytes) => parseSafetensors(bytes),
+  },
+  npy: {
+    seeds: async () => [
+      Buffer.concat(serializeNpy({ dtype: 'f32', shape: [2, 1], data: Float32Array.of(1, 2) })),
+    ],
+    parse: (bytes) => parseNpy(bytes),
+  },
+  h5: {
+    seeds: async () => [await smallH5()],
+    // The parser takes its bytes over.
+    parse: (bytes) =>
+      readH5(bytes.slice(), 'x.h5', (h5) => {
+        h5.strings('/layers', 'names');
+        for (const name of h5.children('/layers')) {
+          for (const child of h5.children(`/layers/${name}`)) {
+            const dataset = h5.dataset(`/layers/${name}/${child}`);
+            if (dataset?.shape.join() === '2,2') h5.read(dataset);
+          }
+        }
+      }),
+  },
+  keras: {
+    seeds: async () => {
+      const zip = new ZipFile();
+      zip.addBuffer(Buffer.from(await smallH5()), 'model.weights.h5', { mtime: new Date(0) });
+      zip.addBuffer(Buffer.from(kerasModel), 'config.json', { mtime: new Date(0) });
+      zip.end();
+      return [new Uint8Array(await buffer(zip.outputStream))];
+    },
+    parse: (bytes) => parseKerasArchive(bytes.slice()),
+  },
+  'keras-config': {
+    seeds: async () => [utf8(kerasModel)],
+    parse: (bytes) =>
+      settingsIn('xception', textOf(bytes), true, (message) => {
+        throw new CheckpointError(message, { code: 'KERAS_CONFIG' });
+      }),
+  },
+  tar: { seeds: async () => [shard()], parse: (bytes) => scanShard(inMemory(bytes), 'x.tar') },
+  'shard-index': {
+    seeds: async () => [utf8(indexText(await scanShard(inMemory(shard()), 'x.tar')))],
+    parse: (bytes) => parseIndex(textOf(bytes), 'x.index.json'),
+  },
+  classes: {
+    seeds: async () => [utf8('["a","b"]'), utf8('a\nb\n')],
+    parse: (bytes) => parseClasses(textOf(bytes), bytes.length % 2 === 0 ? 'classes.txt' : 'classes.json'),
+  },
+  config: {
+    seeds: async () => [utf8('{"images":20,"batchSize":2,"command":{"data":"x"}}')],
+    parse: (bytes) => readAsRun('config.json', ['metrics.jsonl', '{"step":1,"loss":1}\n'], bytes),
+  },
+  metrics: {
+    seeds: async () => [utf8('{"step":1,"loss":2,"lr":0.1}\n{"epoch":1,"train":{"loss":2,"top1":0.5}}\n')],
+    parse: (bytes) => readAsRun('metrics.jsonl', ['config.json', '{"images":20,"batchSize":2}'], bytes),
+  },
+  image: {
+    seeds: async () => {
+      const picture = sharp({ create: { width: 16, height: 16, channels: 3, background: '#345' } });
+      return Promise.all(
+        [picture.clone().jpeg(), picture.clone().png(), picture.clone().webp()].map((x) => x.toBuffer()),
+      );
+    },
+    parse: async (bytes) => {
+      await imageInfo(bytes);
+      // Headers may claim what takes long to fill, within the limit of pixels: the header is what is tested here.
+      const { width, height } = await imageInfo(bytes);
+      if (width * height < 1e6) await decodeImage(bytes, { width: 8, height: 8 });
+    },
+  },
+};
