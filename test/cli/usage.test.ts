@@ -60,7 +60,7 @@ describe('depthwise doctor', () => {
 
 describe('wrong arguments', () => {
   const cases: readonly (readonly [args: string, says: RegExp])[] = [
-    ['', /no command; expected a command: info, doctor, train, eval, predict, convert, bench/],
+    ['', /no command; expected a command: info, doctor, train, eval, predict, convert, pack, bench, report/],
     ['trian data', /unknown command 'trian'; expected a command: info/],
     ['info --colour', /unknown option '--colour'; info accepts --arch, --classes, --size/],
     ['info --size 10', /--size 10 is too small for xception; expected at least 71/],
