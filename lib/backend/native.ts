@@ -15,7 +15,7 @@ import type { AnyOp } from '../core/op.ts';
 import { encodeProgram, type Program, programOfOne } from '../core/program.ts';
 import type { NativeAddon, NativeDeviceOptions, NativeHandles } from './addon.ts';
 import type { Backend, BackendMemory, BufferHandle, PreparedHandle, Support } from './backend.ts';
-import { loadAddon, pluginPath } from './load.ts';
+import { explainPlugin, loadAddon, pluginPath } from './load.ts';
 
 /** Plug-ins that exist. `cudasim` is for tests. */
 export type NativeKind = 'cpu' | 'cuda' | 'cudasim';
@@ -57,7 +57,11 @@ type Facts = Readonly<Record<string, string | number | boolean>>;
 export function openNative(kind: NativeKind, options: NativeOptions = {}, found: Facts = {}): NativeBackend {
   const { addon } = loadAddon();
   const name = kind === 'cpu' ? kind : `${kind}:${options.ordinal ?? 0}`;
-  return new NativeBackend(addon, pluginPath(kind), name, options, found);
+  try {
+    return new NativeBackend(addon, pluginPath(kind), name, options, found);
+  } catch (error) {
+    throw error instanceof LoadError && error.code === 'LOAD' ? explainPlugin(error) : error;
+  }
 }
 
 /** Long lists of handles as a typed array: native code reads it in one go. */
