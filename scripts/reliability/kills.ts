@@ -2,10 +2,11 @@
 // command line on a folder of photographs, one with SIGKILL at random moments. Prints what happened and the verdict; ends
 // with 1 where a byte differs.
 //
-//   node --import tsx scripts/reliability/kills.ts DATA [--minutes 60] [--size 71] [--every 20] [--out FOLDER] [--seed 1]
+//   node --import tsx scripts/reliability/kills.ts DATA [--minutes 60] [--steps N] [--together] [--size 71] [--every 20]
+//                                            [--out FOLDER] [--seed 1]
 //
 // DATA: a folder with train/ and validation/. --minutes: how long the undisturbed run takes, about; the killed one takes the
-// time again, and what the kills cost.
+// time again, and what the kills cost. --steps: that many instead. --together: both side by side.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,6 +21,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     minutes: { type: 'string', default: '60' },
+    steps: { type: 'string' },
+    together: { type: 'boolean', default: false },
     size: { type: 'string', default: '71' },
     every: { type: 'string', default: '20' },
     seed: { type: 'string', default: '1' },
@@ -96,16 +99,22 @@ while (seconds(at) < 15 && probe.child.exitCode === null) await new Promise((don
 const perStep = seconds(at) / Math.max(1, probe.step - from);
 probe.child.kill('SIGKILL');
 if (probe.step < 2) throw new Error(`it does not train: ${probe.errors}`);
-const steps = Math.max(3 * every, Math.ceil((Number(values.minutes) * 60) / perStep));
+const steps = Math.max(3 * every, Number(values.steps ?? Math.ceil((Number(values.minutes) * 60) / perStep)));
 console.log(`${perStep.toFixed(2)} s a step: ${steps} steps`);
 
-const began = performance.now();
-await finish(start(join(out, 'whole'), steps, false));
-const undisturbed = seconds(began);
-console.log(`undisturbed: ${(undisturbed / 60).toFixed(1)} min`);
+/** Trains without a disturbance; minutes. */
+async function trainWhole(): Promise<number> {
+  const began = performance.now();
+  await finish(start(join(out, 'whole'), steps, false));
+  const minutes = seconds(began) / 60;
+  console.log(`undisturbed: ${minutes.toFixed(1)} min`);
+  return minutes;
+}
+const whole = trainWhole();
+if (!values.together) await whole;
 
 // A kill at a random moment of each so many steps, about one in two minutes of an hour.
-const span = Math.max(2 * every * perStep, undisturbed / 30);
+const span = Math.max(2 * every * perStep, (steps * perStep) / 30);
 const lost: number[] = [];
 let damaged = 0;
 let kills = 0;
@@ -135,13 +144,14 @@ for (let last = 0; ; ) {
   damaged += found.damaged.length;
   lost.push(Math.max(0, last - (found.checkpoint?.state.step ?? 0)));
 }
-const disturbed = seconds(again);
+const disturbed = seconds(again) / 60;
+const undisturbed = await whole;
 
 const differing: string[] = [];
-const [whole, killed] = await Promise.all(['whole', 'killed'].map((run) => newestCheckpoint(join(out, run))));
-for (const name of whole?.checkpoint?.files ?? []) {
-  const read = (found: typeof whole) => readFile(join(found?.checkpoint?.folder as string, name));
-  const [a, b] = await Promise.all([read(whole), read(killed)]);
+const [expected, got] = await Promise.all(['whole', 'killed'].map((run) => newestCheckpoint(join(out, run))));
+for (const name of expected?.checkpoint?.files ?? []) {
+  const read = (found: typeof expected) => readFile(join(found?.checkpoint?.folder as string, name));
+  const [a, b] = await Promise.all([read(expected), read(got)]);
   if (!a.equals(b)) differing.push(name);
 }
 const linesOf = async (run: string) =>
@@ -160,7 +170,7 @@ console.log(
     steps,
     kills,
     damaged,
-    minutes: { undisturbed: undisturbed / 60, killed: disturbed / 60 },
+    minutes: { undisturbed, killed: disturbed },
     stepsLost: { median: lost[lost.length >> 1], most: lost.at(-1) },
     lines: a.length,
     differing,
