@@ -22,6 +22,7 @@ import {
 } from './options.ts';
 
 import { byOp, profileProgram, type StepProfile, transferTime } from './profile.ts';
+import { RunRecorder } from './recorder.ts';
 import { TrainingStep } from './step.ts';
 
 /**
@@ -63,14 +64,25 @@ export class Trainer implements Disposable {
     const { validation, epochs, steps, keep = 3, checkpointEvery, patience, monitor } = options;
     const settings = this.#fitting(data, options);
     const { device, threads, deterministic, mode, logEvery } = this.settings;
+    const recorder =
+      options.out === undefined
+        ? undefined
+        : new RunRecorder(options.out, options, {
+            backend,
+            classes: this.model.config.labels ?? [],
+            skipped: () => (isDataset(data) ? data.skipped : new Map<string, string>()),
+          });
     using fit = await Fit.open({
       model: this.model,
       backend,
       computeType,
       settings,
       data,
-      options,
-      evaluate: (average, signal) => this.#evaluate(validation as Dataset, average, signal),
+      options: recorder?.hooked ?? options,
+      evaluate: (average, signal) => {
+        const body = () => this.#evaluate(validation as Dataset, average, signal);
+        return recorder === undefined ? body() : recorder.evaluating(body);
+      },
       config: {
         ...options.config,
         epochs: epochs ?? null,
@@ -89,7 +101,7 @@ export class Trainer implements Disposable {
       },
     });
     this.#average = fit.values.polyak;
-    return await fit.run();
+    return await (recorder === undefined ? fit.run() : recorder.during(() => fit.run()));
   }
 
   /**
