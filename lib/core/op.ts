@@ -73,7 +73,8 @@ export type AnyOp = Op<unknown, string, string>;
 /** How an op is written down: with literal names, so that its gradient rule is checked against them. */
 export interface OpDefinition<A, I extends string, O extends string, RI extends I, RO extends O>
   extends Omit<Op<A, I, O>, 'vjp'> {
-  readonly vjp: Vjp<A, I, O, RI, RO> | NoGradient;
+  /** Operands are named by `inputs` and `outputs` alone: another name here is an error, not one more operand. */
+  readonly vjp: Vjp<A, NoInfer<I>, NoInfer<O>, RI, RO> | NoGradient;
 }
 
 /** Defines an op: `defineOp<Attributes>()({ name, inputs, outputs, infer, encode, vjp })`. */
