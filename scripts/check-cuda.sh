@@ -19,19 +19,9 @@ fi
 
 sources=(native/cuda/*.cu)
 flags=(-std=c++17 -O3 "-DDW_BACKEND_NAME=\"cuda\"" -Inative/cuda -Inative/common -Inative/include)
-# PTX is the costly half, and the kernels ask for nothing that came after compute_80, or compute_90: architectures share it.
-declare -A machines
-for architecture in "${architectures[@]}"; do
-  case "$architecture" in
-    80 | 86 | 89) virtual=80 ;;
-    90 | 100 | 120) virtual=90 ;;
-    *) virtual=$architecture ;;
-  esac
-  machines[$virtual]+="${machines[$virtual]:+,}sm_$architecture"
-done
-for virtual in $(printf '%s\n' "${!machines[@]}" | sort -n); do
-  flags+=("-gencode=arch=compute_$virtual,code=[${machines[$virtual]}]")
-done
+# Of the build: architectures share PTX.
+gencode=$(cmake "-DARCHITECTURES=$(IFS=';'; echo "${architectures[*]}")" -P native/cuda/architectures.cmake)
+mapfile -t -O "${#flags[@]}" flags <<<"$gencode"
 state=$({ nvcc --version; echo "${flags[*]}"; cat "$0"; find native/cuda native/common native/include \
   -name '*.cu' -o -name '*.cuh' -o -name '*.h' | sort | xargs cat; } | sha256sum)
 mkdir -p "$out"

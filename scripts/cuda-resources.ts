@@ -1,5 +1,5 @@
 // What the CUDA kernels take, by the logs of scripts/check-cuda.sh: registers, shared memory, spills. Ends with 1 where a
-// kernel spills that is not known to, on any architecture that was compiled.
+// kernel spills, on any architecture that was compiled.
 //
 //   node --import tsx scripts/cuda-resources.ts [--write]     --write keeps the table, beside the kernels
 
@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readPtxas, resourceTable, spilling, summaries, unexpected } from './cuda/ptxas.ts';
+import { readPtxas, resourceTable, spilling, summaries } from './cuda/ptxas.ts';
 
 const { values } = parseArgs({ options: { write: { type: 'boolean', default: false } } });
 const root = resolve(import.meta.dirname, '..');
@@ -28,7 +28,7 @@ for (const { architecture, name, stack, spillStores, spillLoads } of spilling(ke
   const bytes = `${stack} bytes of stack, ${spillStores} spilled, ${spillLoads} read back`;
   process.stderr.write(`cuda: ${architecture}: ${name} does not fit into registers: ${bytes}\n`);
 }
-if (unexpected(kernels).length > 0) process.exitCode = 1;
+if (spilling(kernels).length > 0) process.exitCode = 1;
 if (values.write) {
   const nvcc = execFileSync('nvcc', ['--version'], { encoding: 'utf8' });
   const version = /release [\d.]+, V([\d.]+)/.exec(nvcc)?.[1] ?? 'unknown';
@@ -36,7 +36,8 @@ if (values.write) {
 
 Made by \`scripts/check-cuda.sh && node --import tsx scripts/cuda-resources.ts --write\`, from what ptxas says (nvcc ${version}).
 Registers and bytes are of one thread, shared memory of one block; \`sharedMemory<T>()\` is asked for at the launch and not in
-here. No kernel may spill or have a stack but those that scripts/cuda/ptxas.ts accepts: scripts/check-cuda.sh fails where one does.
+here. No kernel may spill or have a stack: scripts/check-cuda.sh fails where one does. Machine code comes from the PTX that the build
+takes too (native/cuda/architectures.cmake): compute_80's for sm_80, 86 and 89, compute_90's for sm_90, 100 and 120.
 
 ${summaries(kernels)
   .map((line) => `- ${line}`)

@@ -31,11 +31,11 @@ struct Place {
 KernelPointer prepareFlatten(dw_device&, const Node& node) {
   const auto bytes = static_cast<int64_t>(byteSize(node.output(0).dtype));
   std::vector<Place> places;
-  int64_t begin = 0;
+  int64_t offset = 0;
   for (uint32_t i = 0; i < node.inputs(); i++) {
-    const int64_t next = begin + placeSize(node.input(i)) * bytes;
-    places.push_back({begin, begin + elements(node.input(i)) * bytes, next});
-    begin = next;
+    const int64_t next = offset + placeSize(node.input(i)) * bytes;
+    places.push_back({offset, offset + elements(node.input(i)) * bytes, next});
+    offset = next;
   }
   return makeKernel([places = std::move(places)](const Launch& run) {
     char* const y = static_cast<char*>(run.outputs[0]);

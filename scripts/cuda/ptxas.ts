@@ -54,25 +54,9 @@ function shortName(demangled: string): string {
   return bare;
 }
 
-const localBytes = ({ spillStores, spillLoads, stack }: KernelResources): number =>
-  spillStores + spillLoads + stack;
-
-/** The kernels whose threads do not fit into registers. */
+/** The kernels whose threads do not fit into registers: slower than they have to be, or a mistake in an unrolling. */
 export const spilling = (kernels: readonly KernelResources[]): KernelResources[] =>
-  kernels.filter((kernel) => localBytes(kernel) > 0);
-
-/** What is known and does no harm: kernel, architecture, bytes of stack and spills together. */
-const accepted: readonly (readonly [name: string, architecture: string, bytes: number])[] = [
-  // One register of a thread that handles a row of 1,000 classes, once in a step.
-  ['softmaxCrossEntropyGrad<float>', 'sm_100', 16],
-];
-
-/** Those that spill and are not known to: slower than they have to be, or a mistake in an unrolling. */
-export const unexpected = (kernels: readonly KernelResources[]): KernelResources[] =>
-  kernels.filter((kernel) => {
-    const known = accepted.find(([name, on]) => name === kernel.name && on === kernel.architecture);
-    return localBytes(kernel) > (known?.[2] ?? 0);
-  });
+  kernels.filter(({ spillStores, spillLoads, stack }) => spillStores + spillLoads + stack > 0);
 
 function groupsOf(
   kernels: readonly KernelResources[],

@@ -84,9 +84,9 @@ function start(run: string, steps: number, resume: boolean): Running {
   return running;
 }
 
-async function finish({ child, errors }: Running): Promise<void> {
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`ended with ${code}: ${errors}`);
+async function finish(running: Running): Promise<void> {
+  const [code] = (await once(running.child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`ended with ${code}: ${running.errors}`);
 }
 
 const seconds = (since: number) => (performance.now() - since) / 1000;
