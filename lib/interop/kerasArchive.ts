@@ -73,12 +73,20 @@ async function contents(bytes: Uint8Array): Promise<{ weights?: Uint8Array; conf
   }
 }
 
+/** What an archive of Keras holds that is used. */
+export interface KerasArchive {
+  /** The file `model.weights.h5`. */
+  readonly weights: Uint8Array;
+  /** The file `config.json`, where there is one. */
+  readonly config: string | undefined;
+}
+
 /**
- * The weights in the contents of a `.keras` file; `file` is the name for errors.
+ * Unpacks the contents of a `.keras` file; `file` is the name for errors.
  * @throws CheckpointError `KERAS_ARCHIVE` for an archive that is damaged, is none of Keras, or claims more than Keras writes
- *   (1,000 entries, 4 GiB, a name twice); and as parseKeras.
+ *   (1,000 entries, 4 GiB, a name twice)
  */
-export async function parseKerasArchive(bytes: Uint8Array, file = 'model.keras'): Promise<KerasWeights> {
+export async function unpackKerasArchive(bytes: Uint8Array, file = 'model.keras'): Promise<KerasArchive> {
   const refuse = (message: string, cause?: unknown): never => {
     throw new CheckpointError(`${file}: ${message}`, { file, code: 'KERAS_ARCHIVE', cause });
   };
@@ -91,7 +99,16 @@ export async function parseKerasArchive(bytes: Uint8Array, file = 'model.keras')
   }
   if (found.weights === undefined) return refuse(`no weights of Keras: there is no ${weightsName} in it`);
   const config = found.config === undefined ? undefined : new TextDecoder().decode(found.config);
-  return parseKeras(found.weights, file, config);
+  return { weights: found.weights, config };
+}
+
+/**
+ * The weights in the contents of a `.keras` file; `file` is the name for errors.
+ * @throws CheckpointError as {@link unpackKerasArchive} and as parseKeras.
+ */
+export async function parseKerasArchive(bytes: Uint8Array, file = 'model.keras'): Promise<KerasWeights> {
+  const { weights, config } = await unpackKerasArchive(bytes, file);
+  return parseKeras(weights, file, config);
 }
 
 /**

@@ -15,6 +15,8 @@ export interface Outcome {
   /** Errors by code. */
   readonly codes: ReadonlyMap<string, number>;
   readonly slowest: number;
+  /** By how much the most memory that the process ever had has grown, in MB. */
+  readonly grown: number;
 }
 
 const words = [
@@ -102,7 +104,11 @@ function mutated(bytes: Uint8Array, other: Uint8Array, below: (limit: number) =>
 export async function fuzz(name: string, milliseconds: number, seed: number): Promise<Outcome> {
   const target = targets[name] as Target;
   const seeds = await target.seeds();
+  // A seed that is refused tests nothing behind the first check of the parser.
+  for (const bytes of seeds) await target.parse(bytes);
   const below = seeded(seed);
+  const peak = () => process.resourceUsage().maxRSS / 1024;
+  const before = peak();
   const codes = new Map<string, number>();
   let [inputs, values, slowest] = [0, 0, 0];
   for (const begin = performance.now(); performance.now() - begin < milliseconds; inputs++) {
@@ -126,5 +132,5 @@ export async function fuzz(name: string, milliseconds: number, seed: number): Pr
     slowest = Math.max(slowest, took);
     if (took > longest) throw new Error(`${name}, seed ${seed}, case ${inputs}: took ${took.toFixed(0)} ms`);
   }
-  return { target: name, inputs, values, codes, slowest };
+  return { target: name, inputs, values, codes, slowest, grown: peak() - before };
 }

@@ -17,9 +17,10 @@ for (const name of names) {
     values: read,
     codes,
     slowest,
+    grown,
   } = await fuzz(name, Number(values.seconds) * 1000, Number(values.seed));
   const errors = [...codes].sort().map(([code, count]) => `${code} ${count}`);
   console.log(
-    `${name}: ${inputs} inputs, ${read} read, slowest ${slowest.toFixed(0)} ms; ${errors.join(', ')}`,
+    `${name}: ${inputs} inputs, ${read} read, slowest ${slowest.toFixed(0)} ms, peak of memory +${grown.toFixed(0)} MB; ${errors.join(', ')}`,
   );
 }

@@ -1,6 +1,7 @@
 // Fuzz targets: each parser of foreign files, with small files that it reads, from which others are made by mutation.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -11,11 +12,18 @@ import { decodeImage, imageInfo } from '../../lib/data/decode.ts';
 import { indexText, parseClasses, parseIndex } from '../../lib/data/shardIndex.ts';
 import { scanShard } from '../../lib/data/shardScan.ts';
 import { buildH5, readH5 } from '../../lib/interop/h5File.ts';
-import { parseKerasArchive } from '../../lib/interop/kerasArchive.ts';
+import { unpackKerasArchive } from '../../lib/interop/kerasArchive.ts';
 import { settingsIn } from '../../lib/interop/kerasConfig.ts';
 import { parseNpy, serializeNpy } from '../../lib/interop/npy.ts';
 import { parseSafetensors, serializeSafetensors } from '../../lib/interop/safetensors.ts';
+import { readNotes } from '../../lib/interop/torchNotes.ts';
 import { readRun } from '../../lib/report/runs.ts';
+import {
+  checkpointFolder,
+  openCheckpoint,
+  type RunState,
+  writeCheckpoint,
+} from '../../lib/train/checkpoint.ts';
 import { inMemory, tarOf } from '../data/makeShards.ts';
 
 /** A parser under test. */
@@ -56,6 +64,18 @@ const kerasModel = JSON.stringify({
     ],
   },
 });
+
+/** A checkpoint's state, as it stands in the middle of an epoch. */
+const state: RunState = {
+  step: 7,
+  epoch: 1,
+  batch: 2,
+  samples: 56,
+  sums: { loss: 1.5, correct: 3, images: 16 },
+  best: { step: 5, epoch: 1, monitor: 'top1', value: 0.5, loss: 1.25, since: 0 },
+  metricsBytes: 100,
+  config: { batchSize: 8, optimizer: { name: 'sgd' } },
+};
 
 async function readAsRun(
   file: string,
@@ -116,7 +136,8 @@ export const targets: Readonly<Record<string, Target>> = {
       zip.end();
       return [new Uint8Array(await buffer(zip.outputStream))];
     },
-    parse: (bytes) => parseKerasArchive(bytes.slice()),
+    // The weights inside, h5, are a target of their own: those of a whole network are too large for a seed.
+    parse: (bytes) => unpackKerasArchive(bytes.slice()),
   },
   'keras-config': {
     seeds: async () => [utf8(kerasModel)],
@@ -141,6 +162,35 @@ export const targets: Readonly<Record<string, Target>> = {
   metrics: {
     seeds: async () => [utf8('{"step":1,"loss":2,"lr":0.1}\n{"epoch":1,"train":{"loss":2,"top1":0.5}}\n')],
     parse: (bytes) => readAsRun('metrics.jsonl', ['config.json', '{"images":20,"batchSize":2}'], bytes),
+  },
+  'torch-notes': {
+    seeds: async () =>
+      [{ transform_input: 'True' }, { format: 'pt', preprocessing: 'timm' }].map((notes) =>
+        Buffer.concat(
+          serializeSafetensors(new Map([['w', f32(1)]]), new Map(Object.entries(notes)), { checksum: false }),
+        ),
+      ),
+    parse: (bytes) =>
+      readNotes('inception_v3', parseSafetensors(bytes).metadata, (message) => {
+        throw new CheckpointError(message, { code: 'TORCH_NOTES' });
+      }),
+  },
+  'checkpoint-state': {
+    seeds: async () => {
+      const run = mkdtempSync(join(tmpdir(), 'depthwise-fuzz-'));
+      try {
+        await writeCheckpoint(run, new Map([['model', (file) => writeFile(file, 'weights')]]), state, 1);
+        return [readFileSync(join(checkpointFolder(run, state.step), 'state.json'))];
+      } finally {
+        rmSync(run, { recursive: true });
+      }
+    },
+    parse: (bytes) => {
+      const run = mkdtempSync(join(tmpdir(), 'depthwise-fuzz-'));
+      writeFileSync(join(run, 'model'), 'weights');
+      writeFileSync(join(run, 'state.json'), bytes);
+      return openCheckpoint(run).finally(() => rmSync(run, { recursive: true }));
+    },
   },
   image: {
     seeds: async () => {
