@@ -98,6 +98,9 @@ fi
 # Newer than every source, and built with the same flags: nothing to do.
 # cuDNN may have been fetched, and CUDA's toolkit installed, since.
 flags="sanitize=$sanitize cudnn=$(cat build/cudnn/version 2>/dev/null || true) nvcc=$(command -v nvcc || true)"
+# Optional: without it sharp decodes all images.
+jpeg=$(compiles $'#include <stdio.h>\n#include <jpeglib.h>\nauto crop = jpeg_crop_scanline;' 2>/dev/null && echo yes || echo no)
+flags+=" jpeg=$jpeg"
 flags+=" architectures=${DEPTHWISE_CUDA_ARCHITECTURES:-90}"
 stamp="$out/built-with"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$flags" ] && [ -f "$out/Release/depthwise.node" ] &&
@@ -118,6 +121,10 @@ else
   touch -r "$out/build-started" "$stamp"
   rm "$out/build-started"
   say "built in $((SECONDS - started)) s: $(cd "$out/Release" && echo *.node *.so)"
+  if [ "$jpeg" = no ]; then
+    rm -f "$out/Release/libdepthwise_images.so"
+    say "without libdepthwise_images.so, so that images load more slowly: no headers of libjpeg-turbo (apt install libjpeg-dev)"
+  fi
   if [ -z "$sanitize" ] && [ ! -f "$out/Release/libdepthwise_cuda.so" ]; then
     if ! command -v nvcc >/dev/null; then why="no nvcc (CUDA's toolkit)"
     else why="no headers of cuDNN and cuBLAS: scripts/fetch-cudnn.sh fetches them"; fi

@@ -43,6 +43,7 @@ elif [ -n "$(find native -newer "$native/depthwise.node" -name '*.[ch]*' -print 
   say "some sources are newer than $native"
 fi
 backends=(libdepthwise_cpu.so libdepthwise_cudasim.so)
+if [ -f "$native/libdepthwise_images.so" ]; then backends+=(libdepthwise_images.so); fi
 if $cuda; then
   [ -f "$native/libdepthwise_cuda.so" ] ||
     fail "there is no $native/libdepthwise_cuda.so: it needs nvcc, and cuDNN's headers (scripts/fetch-cudnn.sh)"
@@ -99,9 +100,13 @@ cp "$(node -p process.execPath)" "$stage/node"
 strip "$stage/node"
 mkdir "$stage/system"
 needed() { ldd "$1" | awk '$3 ~ /^\// { print $3 }'; }
-{ needed "$native/libdepthwise_cpu.so"; needed "$native/depthwise.node"; } | sort -u | while read -r path; do
+{
+  needed "$native/libdepthwise_cpu.so"
+  needed "$native/depthwise.node"
+  if [ -f "$native/libdepthwise_images.so" ]; then needed "$native/libdepthwise_images.so"; fi
+} | sort -u | while read -r path; do
   case "$(basename "$path")" in
-    libdnnl.so.* | libOpenCL.so.* | libgomp.so.*) cp -L "$path" "$stage/system" ;;
+    libdnnl.so.* | libOpenCL.so.* | libgomp.so.* | libjpeg.so.*) cp -L "$path" "$stage/system" ;;
   esac
 done
 strip --strip-unneeded "$stage"/system/*

@@ -26,6 +26,15 @@ export interface NativeMemory {
   readonly peak: number;
 }
 
+/** A source that was not made into an image. */
+export interface NativeImageFailure {
+  /** Which of the sources. */
+  readonly at: number;
+  /** Of depthwise_images.h. */
+  readonly status: number;
+  readonly reason: string;
+}
+
 /** Handles; a Float64Array is much faster to read for native code than a long array. */
 export type NativeHandles = readonly number[] | Float64Array;
 
@@ -82,4 +91,25 @@ export interface NativeAddon {
   sync(device: number): Promise<void>;
   syncBlocking(device: number): void;
   memory(device: number): NativeMemory;
+  /** What is behind the library that makes images, at this path. */
+  aboutImages(path: string): string;
+  /** Threads that make images, by the library at this path. Numbers of the functions below: lib/data/pool.ts */
+  openImages(path: string, workers: number): number;
+  /** Cancels, and waits for images in work. */
+  closeImages(pool: number): void;
+  /** What is queued is not made any more. */
+  cancelImages(pool: number): void;
+  /** Those that were not made. Sources are paths, encoded images or pixels; they and `out` must not change meanwhile. */
+  makeImages(
+    pool: number,
+    rules: Float64Array,
+    sources: readonly (string | Uint8Array)[],
+    table: Float64Array,
+    out: Uint8Array,
+  ): Promise<readonly NativeImageFailure[]>;
+  mixImages(pool: number, images: Uint8Array, mix: Float64Array): Promise<void>;
+  /** For tests: the random numbers of samples, each of which has three numbers: sample, height and width. */
+  drawImages(pool: number, rules: Float64Array, samples: Float64Array): Float64Array;
+  /** For tests: one op of RandAugment, in place. `size`: height and width. */
+  changeImage(pool: number, op: number, magnitude: Float64Array, rgb: Uint8Array, size: Float64Array): void;
 }

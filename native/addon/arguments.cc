@@ -111,8 +111,9 @@ std::vector<uint64_t> Arguments::handles(size_t at, const char* name) const {
   return result;
 }
 
-ByteView Arguments::bytes(size_t at, const char* name) const {
-  const Napi::Value value = info_[at];
+ByteView Arguments::bytes(size_t at, const char* name) const { return bytesOf(info_[at], name); }
+
+ByteView Arguments::bytesOf(const Napi::Value& value, const char* name) const {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     refuse(name, "a Uint8Array", value);
   }
@@ -129,6 +130,23 @@ std::vector<std::string> Arguments::strings(size_t at, const char* name) const {
   for (uint32_t i = 0; i < array.Length(); i += 1) {
     const Napi::HandleScope scope(env());
     result.push_back(stringOf(array.Get(i), name));
+  }
+  return result;
+}
+
+std::vector<Source> Arguments::sources(size_t at, const char* name) const {
+  const Napi::Value value = info_[at];
+  if (!value.IsArray()) refuse(name, "an array of strings and Uint8Arrays", value);
+  const auto array = value.As<Napi::Array>();
+  std::vector<Source> result;
+  // Not reserved: the length of a sparse array can be anything. Its first hole ends the loop.
+  for (uint32_t i = 0; i < array.Length(); i += 1) {
+    const Napi::HandleScope scope(env());
+    const Napi::Value source = array.Get(i);
+    if (source.IsString())
+      result.push_back({true, stringOf(source, name), {}});
+    else
+      result.push_back({false, {}, bytesOf(source, name)});
   }
   return result;
 }

@@ -18,6 +18,13 @@ struct ByteView {
   size_t length;
 };
 
+// A path, or bytes.
+struct Source {
+  bool isPath;
+  std::string path;
+  ByteView bytes;
+};
+
 class Arguments {
  public:
   // `function` is the export's name, for messages. Throws Argument unless exactly `count` arguments came.
@@ -34,10 +41,14 @@ class Arguments {
   std::vector<uint64_t> handles(size_t at, const char* name) const;
   ByteView bytes(size_t at, const char* name) const;
   std::vector<std::string> strings(size_t at, const char* name) const;
+  // An array of strings and Uint8Arrays.
+  std::vector<Source> sources(size_t at, const char* name) const;
+  Napi::Value value(size_t at) const { return info_[at]; }
   DeviceOptions deviceOptions(size_t at, const char* name) const;
 
  private:
   [[noreturn]] void refuse(const char* name, const char* expected, const Napi::Value& got) const;
+  ByteView bytesOf(const Napi::Value& value, const char* name) const;
   std::string stringOf(const Napi::Value& value, const char* name) const;
   uint64_t wholeOf(const Napi::Value& value, const char* name) const;
   const void* dataOf(const Napi::TypedArray& array, const char* name) const;

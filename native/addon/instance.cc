@@ -6,9 +6,10 @@ namespace dw {
 // Made and destroyed on the JavaScript thread; in between the stream thread has it and calls `done`.
 class Instance::Pending : public Completion {
  public:
-  Pending(Napi::Env env, Instance& instance, Napi::ArrayBuffer bytes) : env_(env), instance_(instance) {
+  Pending(Napi::Env env, Instance& instance, Napi::Object kept, std::function<napi_value(napi_env)> result)
+      : env_(env), instance_(instance), result_(std::move(result)) {
     if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
-    if (!bytes.IsEmpty()) bytes_ = Napi::Persistent(bytes);
+    if (!kept.IsEmpty()) kept_ = Napi::Persistent(kept);
     instance_.pending_ += 1;
     if (instance_.pending_ == 1) instance_.settler_.Ref(env);
   }
@@ -32,10 +33,12 @@ class Instance::Pending : public Completion {
     // Statuses are not looked at: they tell only that the environment is on its way out.
     if (failure_ != nullptr) {
       napi_reject_deferred(env_, deferred_, toError(env_, *failure_).Value());
-    } else if (bytes_.IsEmpty()) {
+    } else if (result_) {
+      napi_resolve_deferred(env_, deferred_, result_(env_));
+    } else if (kept_.IsEmpty()) {
       napi_resolve_deferred(env_, deferred_, Napi::Env(env_).Undefined());
     } else {
-      Napi::ArrayBuffer bytes = bytes_.Value();
+      auto bytes = kept_.Value().As<Napi::ArrayBuffer>();
       napi_resolve_deferred(env_, deferred_, Napi::Uint8Array::New(env_, bytes.ByteLength(), bytes, 0));
     }
   }
@@ -43,7 +46,7 @@ class Instance::Pending : public Completion {
   // The environment has dropped its references and its functions itself.
   void abandon() {
     gone_ = true;
-    bytes_.SuppressDestruct();
+    kept_.SuppressDestruct();
   }
 
  private:
@@ -51,7 +54,8 @@ class Instance::Pending : public Completion {
   Instance& instance_;
   napi_deferred deferred_ = nullptr;
   napi_value promise_ = nullptr;
-  Napi::Reference<Napi::ArrayBuffer> bytes_;
+  Napi::Reference<Napi::Object> kept_;  // without `result_`: the ArrayBuffer whose bytes are the result
+  std::function<napi_value(napi_env)> result_;
   SharedFailure failure_;
   bool gone_ = false;
 };
@@ -65,10 +69,19 @@ Instance::Instance(Napi::Env env) {
   napi_add_env_cleanup_hook(env, &Instance::cleanUp, this);
 }
 
-void Instance::cleanUp(void* instance) { static_cast<Instance*>(instance)->devices_.clear(); }
+void Instance::cleanUp(void* instance) {
+  static_cast<Instance*>(instance)->imagePools_.clear();
+  static_cast<Instance*>(instance)->devices_.clear();
+}
 
 std::unique_ptr<Completion> Instance::promise(Napi::Env env, Napi::ArrayBuffer bytes, Napi::Value* promise) {
-  auto pending = std::make_unique<Pending>(env, *this, bytes);
+  return this->promise(env, bytes, nullptr, promise);
+}
+
+std::unique_ptr<Completion> Instance::promise(Napi::Env env, Napi::Object kept,
+                                              std::function<napi_value(napi_env)> result,
+                                              Napi::Value* promise) {
+  auto pending = std::make_unique<Pending>(env, *this, kept, std::move(result));
   *promise = Napi::Value(env, pending->promise());
   return pending;
 }

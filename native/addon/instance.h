@@ -4,10 +4,12 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 
 #include "device.h"
 #include "handle_table.h"
+#include "images.h"
 
 namespace dw {
 
@@ -23,10 +25,14 @@ class Instance {
   static Instance& of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
 
   HandleTable<Device>& devices() { return devices_; }
+  HandleTable<ImagePool>& imagePools() { return imagePools_; }
 
   // A promise, and the completion that settles it: with `bytes`, or undefined where that is empty. While it
   // is pending the process stays alive.
   std::unique_ptr<Completion> promise(Napi::Env env, Napi::ArrayBuffer bytes, Napi::Value* promise);
+  // The same with what `result` makes on the JavaScript thread; `kept` stays reachable until then.
+  std::unique_ptr<Completion> promise(Napi::Env env, Napi::Object kept,
+                                      std::function<napi_value(napi_env)> result, Napi::Value* promise);
 
  private:
   class Pending;
@@ -36,6 +42,7 @@ class Instance {
   static void cleanUp(void* instance);
 
   HandleTable<Device> devices_{"device"};
+  HandleTable<ImagePool> imagePools_{"image pool"};
   Settler settler_;
   size_t pending_ = 0;
 };

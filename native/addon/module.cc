@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "background.h"
 #include "depthwise_cudnn_ops.h"
+#include "exports.h"
 #include "instance.h"
 #include "libraries.h"
 #include "planner.h"
@@ -248,6 +249,14 @@ struct Export {
 };
 
 constexpr Export kExports[] = {
+    {"aboutImages", 1, aboutImages},
+    {"openImages", 2, openImages},
+    {"closeImages", 1, closeImages},
+    {"cancelImages", 1, cancelImages},
+    {"makeImages", 5, makeImages},
+    {"mixImages", 3, mixImages},
+    {"drawImages", 3, drawImages},
+    {"changeImage", 5, changeImage},
     {"opTable", 0, opTable},
     {"cudnnOpTable", 0, cudnnOpTable},
     {"openCudnn", 1, openCudnn},

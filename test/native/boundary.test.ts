@@ -1,6 +1,9 @@
 // The native boundary: whatever JavaScript passes, it gets a result or a typed error, and the process lives.
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { skip } from '../support/skip.ts';
 import {
   addon,
   addonPath,
@@ -8,6 +11,7 @@ import {
   codes,
   download,
   fakePath,
+  folder,
   payload,
   single,
   upload,
@@ -20,8 +24,23 @@ const functions = new Map<string, AnyFunction>(
   Object.entries(addon).map(([name, value]) => [name, value as AnyFunction]),
 );
 
+const imagesPath = join(folder, 'libdepthwise_images.so');
+const hasImages = existsSync(imagesPath);
+/** Where the library is not built, a handle that is none. */
+const pool = hasImages ? addon.openImages(imagesPath, 1) : 0;
+/** 8 x 8 pixels of whole images, as lib/data/pool.ts has the numbers. */
+const rules = Float64Array.of(8, 8, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 7, 7, 0);
+
 /** Valid arguments of every export, for a device with the buffers x and y and the program p. */
 const validArguments = (device: number, x: number, y: number, p: number): Record<string, unknown[]> => ({
+  aboutImages: [imagesPath],
+  openImages: [imagesPath, 1],
+  closeImages: [pool],
+  cancelImages: [pool],
+  makeImages: [pool, rules, ['/nowhere.jpg'], Float64Array.of(0, 0, 0, 0, -1, 0, 0), new Uint8Array(192)],
+  mixImages: [pool, new Uint8Array(24), Float64Array.of(2, 2, 2, 9, 0, 0, 0, 0)],
+  drawImages: [pool, rules, Float64Array.of(0, 8, 8)],
+  changeImage: [pool, 1, Float64Array.of(0.5), new Uint8Array(12), Float64Array.of(2, 2)],
   opTable: [],
   cudnnOpTable: [],
   openCudnn: [[fakePath]],
@@ -54,7 +73,7 @@ const detached = (): Uint8Array => {
 };
 
 /** Exports that open a library that they are told of. */
-const loaders = ['openCudnn', 'cudnnPlans', 'openDevice'];
+const loaders = ['openCudnn', 'cudnnPlans', 'openDevice', 'aboutImages', 'openImages'];
 
 const typed = ['ARGUMENT', 'DISPOSED', 'UNSUPPORTED', 'OUT_OF_MEMORY', 'LOAD', 'DEVICE'];
 
@@ -94,8 +113,9 @@ describe('native boundary', () => {
   ];
 
   for (const name of functions.keys()) {
-    it(`${name}: wrong types, counts and handles are refused`, () =>
-      withFake(async (device) => {
+    it(`${name}: wrong types, counts and handles are refused`, async function () {
+      if (/Images?$/.test(name) && !hasImages) skip(this, `${imagesPath} is not built`);
+      await withFake(async (device) => {
         const call = functions.get(name) as AnyFunction;
         const fresh = () => {
           const p = addon.prepare(device, single('scale', 1, 1, [2]));
@@ -116,6 +136,8 @@ describe('native boundary', () => {
               value
             )
               continue;
+            // Paths are what it takes.
+            if (name === 'makeImages' && what === 'an array of strings') continue;
             const given = fresh();
             given[at] = value;
             expect(await codeOf(() => call(...given)), `${what} as argument ${at}`).to.be.oneOf(
@@ -126,8 +148,63 @@ describe('native boundary', () => {
         if (name !== 'closeDevice') {
           expect(await codeOf(() => addon.sync(device)), 'the device still works').to.equal('none');
         }
-      }));
+      });
+    });
   }
+
+  it('refuses numbers of images that are out of range, and makes nothing of them', async function () {
+    if (!hasImages) skip(this, `${imagesPath} is not built`);
+    const make = (
+      table: readonly number[],
+      changed: Float64Array = rules,
+      out = 192,
+      source: unknown = 'x',
+    ) =>
+      codeOf(() =>
+        (functions.get('makeImages') as AnyFunction)(
+          ...[pool, changed, [source], Float64Array.from(table), new Uint8Array(out)],
+        ),
+      );
+    const file = [0, 0, 0, 0, -1, 0, 0];
+    expect(await make(file)).to.equal('none');
+    for (const [at, value] of [
+      [0, 3],
+      [0, 1],
+      [1, 1],
+      [1, -1],
+      [2, 2 ** 32],
+      [3, -1],
+      [4, 0.5],
+      [5, 2 ** 31],
+    ] as const) {
+      expect(await make(file.with(at, value)), `table ${at}: ${value}`).to.equal('ARGUMENT');
+    }
+    expect(await make(file.slice(1))).to.equal('ARGUMENT');
+    expect(await make([...file, 0])).to.equal('ARGUMENT');
+    expect(await make(file, rules, 191)).to.equal('ARGUMENT');
+    expect(await make([2, 0, 0, 0, -1, 4, 4], rules, 192, new Uint8Array(47))).to.equal('ARGUMENT');
+    expect(await make([2, 0, 0, 0, -1, 4, 4], rules, 192, new Uint8Array(48))).to.equal('none');
+    rules.forEach((_, at) => {
+      for (const value of [-1, Number.NaN, 2 ** 33]) {
+        expect(() => addon.drawImages(pool, rules.with(at, value), Float64Array.of(0, 8, 8))).to.throw(
+          /rules/,
+        );
+      }
+    });
+    for (const mix of [
+      [2, 2, 2, 65537, 0, 0, 0, 0],
+      [2, 2, 2, 9, 0, 0, 3, 2],
+      [3, 2, 2, 9, 0, 0, 0, 0],
+    ]) {
+      expect(() => addon.mixImages(pool, new Uint8Array(24), Float64Array.from(mix))).to.throw(/mix/);
+    }
+    expect(() =>
+      addon.changeImage(pool, 14, Float64Array.of(0), new Uint8Array(12), Float64Array.of(2, 2)),
+    ).to.throw(/change/);
+    const closed = addon.openImages(imagesPath, 2);
+    addon.closeImages(closed);
+    expect(await codeOf(() => addon.cancelImages(closed))).to.equal('DISPOSED');
+  });
 
   it('refuses wrong options of a device', async () => {
     const open = functions.get('openDevice') as AnyFunction;
@@ -210,7 +287,7 @@ describe('native boundary', () => {
     const given = validArguments(device, upload(device, [1]), upload(device, [1]), 1);
     addon.closeDevice(device);
     for (const [name, call] of functions) {
-      if (name.endsWith('pTable') || loaders.includes(name)) continue;
+      if (name.endsWith('pTable') || loaders.includes(name) || /Images?$/.test(name)) continue;
       expect(await codeOf(() => call(...(given[name] as unknown[]))), name).to.equal('DISPOSED');
     }
   });
