@@ -84,10 +84,13 @@ export function augmentationCrop(
   augment: Augmentation,
   key: SampleKey,
 ): ((image: ImageSize) => Rectangle) | undefined {
-  if (augment === 'none') return undefined;
-  const range = CROPS[augment];
-  return (image) => randomCrop(image, range, key);
+  const range = cropRange(augment);
+  return range && ((image) => randomCrop(image, range, key));
 }
+
+/** The ranges of an augmentation's crops; undefined: the whole image. */
+export const cropRange = (augment: Augmentation): CropRange | undefined =>
+  augment === 'none' ? undefined : CROPS[augment];
 
 /** Whether a sample is mirrored; an even chance. */
 export function augmentationFlip(augment: Augmentation, key: SampleKey): boolean {

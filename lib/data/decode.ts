@@ -4,7 +4,7 @@ import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { DataError } from '../core/errors.ts';
 import { type ColorMap, centerCrop, type ImageSize, type Rectangle } from './augment.ts';
 import { checkInteger } from './batch.ts';
-import type { FileRange } from './source.ts';
+import type { FileRange, Pixels } from './source.ts';
 
 /**
  * Images with more pixels are refused from their header, before anything is allocated for them (0x3fff
@@ -252,14 +252,19 @@ async function withReason<T>(input: ImageInput, read: () => Promise<T>): Promise
   try {
     return await read();
   } catch (cause) {
-    const reason = reasonOf(cause);
-    const file = typeof input === 'string' ? input : input instanceof Uint8Array ? undefined : input.path;
-    throw new UnreadableImageError(
-      `${file ?? 'image'}: ${reason}`,
-      reason,
-      file === undefined ? { cause } : { cause, file },
-    );
+    throw unreadable(input, reasonOf(cause), cause);
   }
+}
+
+/** The error of an image that cannot be decoded, in one line that names its file where it has one. */
+export function unreadable(
+  input: ImageInput | Pixels,
+  reason: string,
+  cause?: unknown,
+): UnreadableImageError {
+  const file = typeof input === 'string' ? input : 'path' in input ? input.path : undefined;
+  const options = file === undefined ? { cause } : { cause, file };
+  return new UnreadableImageError(`${file ?? 'image'}: ${reason}`, reason, options);
 }
 
 /** An image that cannot be decoded; `reason` is the message without the file's name. */

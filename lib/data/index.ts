@@ -5,5 +5,6 @@ export type { Augmentation, Batch, BatchOptions, Dataset } from './batch.ts';
 export { decodeImage, type ImageInfo, imageInfo, type ResizeRule } from './decode.ts';
 export { type HeatMap, heatOverlay } from './heatmap.ts';
 export { type ImageFolder, type ImageFolderOptions, imageFolder } from './imageFolder.ts';
+export { type ImageSupport, imageSupport } from './pool.ts';
 export { expandBraces, isShardFolder, looksLikeShards } from './shardPaths.ts';
 export { type Shards, type ShardsOptions, shards } from './shards.ts';

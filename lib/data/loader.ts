@@ -1,10 +1,10 @@
 // The loader: from samples decoded one by one to batches; unreadable ones are left out and counted.
 import { DataError } from '../core/errors.ts';
-import { augmentationCrop, augmentationFlip, randomColor } from './augment.ts';
 import type { Batch, BatchPlan } from './batch.ts';
-import { type DecodeOptions, decodeImage, transformPixels, UnreadableImageError } from './decode.ts';
-import { type Gate, prefetch } from './prefetch.ts';
-import { below, Purpose, permutation, randomBlock } from './random.ts';
+import { BatchMaker } from './batchMaker.ts';
+import type { UnreadableImageError } from './decode.ts';
+import { prefetch } from './prefetch.ts';
+import { permutation } from './random.ts';
 import type { SampleSource } from './source.ts';
 
 /** What becomes of samples that cannot be read. */
@@ -18,12 +18,6 @@ export interface BadImagePolicy {
   readonly maxSkippedFraction: number;
   readonly onSkip: ((name: string, reason: string) => void) | undefined;
 }
-
-/**
- * Substitutes tried in place of an unreadable sample; even with half of them unreadable, 32 fail once in
- * 10^9.
- */
-const SUBSTITUTES = 32;
 
 /** Names of unreadable files shown in an error. */
 const NAMES_SHOWN = 3;
@@ -64,13 +58,6 @@ export class SkipLedger {
   }
 }
 
-/** A batch as decoded, before its unreadable samples are booked. */
-interface Decoded {
-  readonly images: Uint8Array;
-  readonly sampleIds: number[];
-  readonly failures: { readonly index: number; readonly error: UnreadableImageError }[];
-}
-
 /**
  * The batches of one epoch. Failures are booked in the order of the batches, not of decoding, so that errors,
  * too, come at the same place however many workers there are.
@@ -80,72 +67,36 @@ export async function* loadBatches(
   plan: BatchPlan,
   ledger: SkipLedger,
 ): AsyncGenerator<Batch, void, undefined> {
-  const { batchSize, dropLast, startBatch, workers, signal } = plan;
+  const { batchSize, dropLast, startBatch, signal, seed, epoch } = plan;
   const count = batchCount(source, plan);
-  const order = plan.shuffle ? shuffled(source, plan) : undefined;
-
-  const make = async (at: number, gate: Gate): Promise<Decoded> => {
-    const from = at * batchSize;
-    const places = Math.min(batchSize, source.length - from);
-    const { height, width } = source.decode;
-    const stride = height * width * 3;
-    const images = new Uint8Array(places * stride);
-    const used: (number | undefined)[] = new Array(places).fill(undefined);
-    const failed: Decoded['failures'][] = [];
-    await allDone(
-      Array.from({ length: places }, async (_, i) => {
-        const failures: Decoded['failures'] = [];
-        failed[i] = failures;
-        const own = order?.[from + i] ?? from + i;
-        for (let attempt = 0; attempt <= (dropLast ? SUBSTITUTES : 0); attempt++) {
-          const index = attempt === 0 ? own : substitute(source, plan, from + i, own, attempt);
-          try {
-            images.set(
-              await gate.run(() => loadSample(source, index, sampleOptions(source, plan, index))),
-              i * stride,
-            );
-            used[i] = index;
-            return;
-          } catch (error) {
-            if (!(error instanceof UnreadableImageError)) throw error;
-            failures.push({ index, error });
-          }
-        }
-      }),
-    );
-    return compact(images, stride, used, failed.flat());
-  };
-
-  for await (const batch of prefetch(startBatch, count, make, { workers, depth: plan.prefetch, signal })) {
-    for (const { index, error } of batch.failures) ledger.record(error, index);
-    const { images, sampleIds } = batch;
-    const n = sampleIds.length;
-    if (dropLast && n < batchSize) {
-      throw new DataError(
-        `${source.name}: no readable image found in place of ${batch.failures[0]?.error.message}`,
-        {
-          code: 'TOO_MANY_UNREADABLE',
-          file: source.name,
-        },
-      );
+  const order = plan.shuffle
+    ? (source.order?.(seed, epoch) ?? permutation(source.length, seed, epoch))
+    : undefined;
+  const maker = new BatchMaker(source, plan, order);
+  const made = prefetch(startBatch, count, (at, gate) => gate.run(() => maker.make(at)), {
+    workers: plan.prefetch + 1, // all that are asked for: the maker's threads have a queue
+    depth: plan.prefetch,
+    signal,
+    onEnd: () => maker.cancel(),
+  });
+  try {
+    for await (const batch of made) {
+      for (const { index, error } of batch.failures) ledger.record(error, index);
+      const { images, sampleIds } = batch;
+      const n = sampleIds.length;
+      if (dropLast && n < batchSize) {
+        throw new DataError(
+          `${source.name}: no readable image found in place of ${batch.failures[0]?.error.message}`,
+          { code: 'TOO_MANY_UNREADABLE', file: source.name },
+        );
+      }
+      if (n === 0) continue; // all of them unreadable, and few enough to go on
+      const { height, width } = source.decode;
+      yield { images, shape: [n, height, width, 3], labels: source.labels(sampleIds), sampleIds };
     }
-    if (n === 0) continue; // all of them unreadable, and few enough to go on
-    const { height, width } = source.decode;
-    yield { images, shape: [n, height, width, 3], labels: source.labels(sampleIds), sampleIds };
+  } finally {
+    await maker.close();
   }
-}
-
-/** Place -> sample of this epoch. */
-function shuffled(source: SampleSource, { seed, epoch }: BatchPlan): Uint32Array {
-  return source.order?.(seed, epoch) ?? permutation(source.length, seed, epoch);
-}
-
-/** [height, width, 3]. Rejects with an UnreadableImageError where the sample is at fault. */
-async function loadSample(source: SampleSource, index: number, options: DecodeOptions): Promise<Uint8Array> {
-  const input = source.input(index);
-  return 'pixels' in input
-    ? await transformPixels(input.pixels, input, options)
-    : await decodeImage(input, options);
 }
 
 /** How many batches an epoch has. */
@@ -159,52 +110,4 @@ export function batchCount(source: Pick<SampleSource, 'name' | 'length'>, plan: 
     });
   }
   return Math.floor(source.length / batchSize);
-}
-
-/** Which sample stands in for the unreadable one, `own`, at this place of the order; any but itself. */
-function substitute(
-  source: SampleSource,
-  plan: BatchPlan,
-  place: number,
-  own: number,
-  attempt: number,
-): number {
-  const words = randomBlock(plan.seed, Purpose.substitute, plan.epoch, place, attempt);
-  const others = Math.max(1, source.length - 1);
-  return (own + 1 + below(others, words[0]!)) % source.length;
-}
-
-function sampleOptions(source: SampleSource, plan: BatchPlan, index: number): DecodeOptions {
-  const key = { seed: plan.seed, epoch: plan.epoch, index };
-  return {
-    ...source.decode,
-    crop: augmentationCrop(plan.augment, key),
-    flip: augmentationFlip(plan.augment, key),
-    color: plan.color ? randomColor(key) : undefined,
-  };
-}
-
-/** Moves the readable images together. */
-function compact(
-  images: Uint8Array,
-  stride: number,
-  used: readonly (number | undefined)[],
-  failures: Decoded['failures'],
-): Decoded {
-  const sampleIds: number[] = [];
-  used.forEach((index, place) => {
-    if (index === undefined) return;
-    if (place !== sampleIds.length)
-      images.copyWithin(sampleIds.length * stride, place * stride, (place + 1) * stride);
-    sampleIds.push(index);
-  });
-  const bytes = sampleIds.length * stride;
-  return { images: bytes === images.length ? images : images.slice(0, bytes), sampleIds, failures };
-}
-
-/** Waits for all, then throws the first error, so that no task outlives its batch. */
-async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(tasks)) {
-    if (result.status === 'rejected') throw result.reason;
-  }
 }

@@ -53,6 +53,8 @@ export interface PrefetchOptions {
   /** Items prepared beyond the one that the consumer waits for. */
   readonly depth: number;
   readonly signal: AbortSignal | undefined;
+  /** Called when no more items are wanted, before running tasks are waited for; perhaps more than once. */
+  readonly onEnd?: () => void;
 }
 
 /**
@@ -68,11 +70,14 @@ export async function* prefetch<T>(
   first: number,
   end: number,
   make: (at: number, gate: Gate) => Promise<T>,
-  { workers, depth, signal }: PrefetchOptions,
+  { workers, depth, signal, onEnd }: PrefetchOptions,
 ): AsyncGenerator<T, void, undefined> {
   signal?.throwIfAborted();
   const gate = new Gate(workers);
-  const close = () => gate.close();
+  const close = () => {
+    gate.close();
+    onEnd?.();
+  };
   signal?.addEventListener('abort', close, { once: true });
   const queue: Promise<T>[] = [];
   let next = first;
@@ -99,6 +104,7 @@ export async function* prefetch<T>(
     }
   } finally {
     signal?.removeEventListener('abort', close);
+    close();
     await gate.drain();
   }
 }

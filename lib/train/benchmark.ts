@@ -115,8 +115,9 @@ export async function openBenchmark(backend: Backend, setup: BenchmarkSetup): Pr
   const next = async (): Promise<Batch> =>
     setup.data === undefined && mode !== 'load' ? first : (await batches.next()).value;
   const { variant = {} } = setup;
-  const model = createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size, variant });
-  const network = mode === 'load' ? undefined : prepare(mode, model.to(backend, { seed }), setup);
+  const create = () => createClassifier(arch, { classes: data.classes.length, dropout: 0.5, size, variant });
+  const model = mode === 'load' ? undefined : create().to(backend, { seed });
+  const network = mode === 'load' || model === undefined ? undefined : prepare(mode, model, setup);
   let done = 0;
   return {
     run: async (steps) => {
@@ -132,7 +133,7 @@ export async function openBenchmark(backend: Backend, setup: BenchmarkSetup): Pr
     },
     [Symbol.asyncDispose]: async () => {
       network?.dispose();
-      model.dispose();
+      model?.dispose();
       await batches.return(undefined as never);
     },
   };

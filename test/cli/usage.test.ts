@@ -51,6 +51,7 @@ describe('depthwise doctor', () => {
       reason: string | null;
     }[];
     expect(backends.map(({ name }) => name)).to.deep.equal(['cpu', 'cuda']);
+    expect(found?.images).to.have.property('native');
     for (const { usable, code, reason } of backends) {
       if (usable) expect([code, reason]).to.deep.equal([null, null]);
       else expect([typeof code, typeof reason]).to.deep.equal(['string', 'string']);
