@@ -2,12 +2,12 @@
 
 import { resolve } from 'node:path';
 import type { Command } from './child.ts';
-import { type Arch, type BenchPrecision, type Mode, type Setting, settingFlags } from './protocol.ts';
+import { type Arch, type BenchPrecision, type Setting, settingFlags, type Work } from './protocol.ts';
 
 /** Someone who can run a setting. */
 export interface Contender {
   readonly name: string;
-  readonly modes: readonly Mode[];
+  readonly modes: readonly Work[];
   /** Networks, kinds of device and precisions that it is measured with; default: all. */
   readonly archs?: readonly Arch[];
   readonly devices?: readonly string[];
@@ -33,7 +33,7 @@ const isSource = import.meta.filename.endsWith('.ts');
 /** This project, as this file is: from its sources, or compiled. */
 export const ours: Contender = {
   name: 'depthwise',
-  modes: ['train', 'infer'],
+  modes: ['train', 'infer', 'load'],
   command: (setting) => ({
     file: process.execPath,
     args: [
@@ -46,7 +46,7 @@ export const ours: Contender = {
 
 const python = process.env.DEPTHWISE_PYTHON ?? 'python3';
 
-const pythonPeer = (name: string, modes: readonly Mode[], script: string, ...flags: string[]): Contender => ({
+const pythonPeer = (name: string, modes: readonly Work[], script: string, ...flags: string[]): Contender => ({
   name,
   modes,
   command: (setting) => ({
@@ -66,4 +66,5 @@ export const peers: readonly Contender[] = [
   pythonPeer('torch-compiled', ['train', 'infer'], 'bench_torch.py', '--compile'),
   { ...pythonPeer('keras', ['train', 'infer'], 'bench_keras.py'), ...plain },
   { ...pythonPeer('onnxruntime', ['infer'], 'bench_onnxruntime.py'), ...plain, archs: ['xception'] },
+  { ...pythonPeer('torchvision', ['load'], 'bench_torchvision.py'), ...plain },
 ];

@@ -4,19 +4,21 @@ import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { Command, Option } from 'commander';
 import { integer } from '../../lib/cli/flags.ts';
-import { type Backend, openDevice, setDefaultBackend } from '../../lib/index.ts';
+import { imageSupport } from '../../lib/data/pool.ts';
+import { type Backend, imageFolder, openDevice, setDefaultBackend } from '../../lib/index.ts';
 import { openBenchmark } from '../../lib/train/index.ts';
 import { runMain } from './main.ts';
-import { archs, modes, precisions, type Reply, type Request, type Setting } from './protocol.ts';
+import { archs, precisions, type Reply, type Request, type Setting, works } from './protocol.ts';
 
-const { arch, mode, batch, size, threads, warmup, device, precision } = new Command('ours')
-  .addOption(new Option('--mode <mode>').choices(modes).makeOptionMandatory())
+const { arch, mode, batch, size, threads, warmup, device, precision, data } = new Command('ours')
+  .addOption(new Option('--mode <mode>').choices(works).makeOptionMandatory())
   .requiredOption('--batch <n>', 'images per step', integer(1))
   .requiredOption('--size <pixels>', 'edge of the images', integer(1))
   .requiredOption('--threads <n>', 'threads that compute', integer(1))
   .requiredOption('--warmup <n>', 'steps before it is ready', integer(0))
   .requiredOption('--device <name>', 'the device')
   .addOption(new Option('--arch <name>').choices(archs).makeOptionMandatory())
+  .option('--data <folder>', 'a folder per class, for load')
   .addOption(new Option('--precision <type>').choices(precisions).makeOptionMandatory())
   .parse()
   .opts<Setting>();
@@ -32,15 +34,26 @@ function describe({ details }: Backend): string {
   return `${gpu}, sm ${sm}, cuDNN ${cudnn ?? 'none'}, ${graphs === true ? 'CUDA graphs' : 'single launches'}`;
 }
 
+/** Who decodes JPEGs. */
+function decoder(): string {
+  const support = imageSupport();
+  return `${support.native ? support.about : 'sharp'}, ${threads} threads`;
+}
+
 await runMain('depthwise', async () => {
   const backend = openDevice(device, { threads });
   setDefaultBackend(backend);
   // The peers' images stay on a GPU too. In a CPU's memory they are in any case.
   const resident = backend.name !== 'cpu';
-  const setting = { arch, mode, batch, size, precision, augment: 'none', seed: 0 } as const;
-  const bench = await openBenchmark(backend, { ...setting, resident });
+  const setting = { arch, mode, batch, size, precision, seed: 0 };
+  const images =
+    data === undefined
+      ? { augment: 'none' as const }
+      : { augment: 'inception' as const, data: await imageFolder(data, { size }), workers: threads };
+  const bench = await openBenchmark(backend, { ...setting, ...images, resident });
   await bench.run(warmup);
-  say({ ready: `depthwise ${version}, ${precision}, ${describe(backend)}` });
+  const how = mode === 'load' ? decoder() : `${precision}, ${describe(backend)}`;
+  say({ ready: `depthwise ${version}, ${how}` });
   for await (const line of createInterface(process.stdin)) {
     const { run } = JSON.parse(line) as Request;
     const milliseconds = await bench.run(run);

@@ -9,6 +9,11 @@ export type Mode = 'train' | 'infer';
 
 export const modes = ['train', 'infer'] as const satisfies readonly Mode[];
 
+/** `load`: batches of image files, cropped at random and flipped, by as many workers as there are threads. */
+export type Work = Mode | 'load';
+
+export const works = [...modes, 'load'] as const satisfies readonly Work[];
+
 /**
  * What activations are kept in. `fp32` is true fp32, without TF32; `bf16` and `fp16` keep weights, sums and the loss in
  * fp32 when training.
@@ -25,7 +30,7 @@ export const archs = ['xception', 'inception_v3'] as const satisfies readonly Ar
 /** One setting of a benchmark. All contenders get it as flags. */
 export interface Setting {
   readonly arch: Arch;
-  readonly mode: Mode;
+  readonly mode: Work;
   /** Images per step. */
   readonly batch: number;
   /** Edge of the images in pixels. */
@@ -37,6 +42,8 @@ export interface Setting {
   /** `cpu`, `cuda`; of this project also `cudasim`. */
   readonly device: string;
   readonly precision: BenchPrecision;
+  /** A folder per class, for `load`. */
+  readonly data?: string | undefined;
 }
 
 /** What a parent asks. The end of stdin means: exit. */
@@ -59,8 +66,11 @@ export type Reply =
 
 /** A setting as the flags that every contender takes. */
 export function settingFlags(setting: Setting): string[] {
-  const { arch, mode, batch, size, threads, warmup, device, precision } = setting;
-  const flags = { mode, batch, size, threads, warmup, device, precision, arch };
+  const { arch, mode, batch, size, threads, warmup, device, precision, data } = setting;
+  const flags = {
+    ...{ mode, batch, size, threads, warmup, device, precision, arch },
+    ...(data === undefined ? {} : { data }),
+  };
   return Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 

@@ -20,11 +20,12 @@ class MissingError(Exception):
 def flags(**more):
     """The flags of every contender; `more` are switches of this one, by name."""
     parser = argparse.ArgumentParser()
-    parser.add_argument('--mode', choices=('train', 'infer'), required=True)
+    parser.add_argument('--mode', choices=('train', 'infer', 'load'), required=True)
     for name in ('batch', 'size', 'threads', 'warmup'):
         parser.add_argument(f'--{name}', type=int, required=True)
     parser.add_argument('--arch', choices=('xception', 'inception_v3'), default='xception')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--data', help='a folder per class, for load')
     parser.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), default='fp32')
     for name, text in more.items():
         parser.add_argument(f'--{name}', action='store_true', help=text)
