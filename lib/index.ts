@@ -22,6 +22,7 @@ export {
   type ClassifierOptions,
   createClassifier,
   fittedToSize,
+  type FromWeightsOptions,
   fromWeightFile,
   type InceptionV3Variant,
   inceptionV3,

@@ -76,19 +76,32 @@ export const xception = (options: ClassifierOptions & XceptionVariant = {}): Cla
 export const inceptionV3 = (options: ClassifierOptions & InceptionV3Variant = {}): Classifier =>
   named('inception_v3', options);
 
+/** Options of {@link loadModel} and {@link fromWeightFile}. */
+export interface FromWeightsOptions {
+  /** Another network than the file says. */
+  readonly arch?: string;
+  /** Number of classes, for a file without classifier. */
+  readonly classes?: number;
+  /**
+   * A new classifier in place of the file's, for training on other images: the number of its classes, or their names. It starts
+   * at random, unless the file's has as many classes. All else, the rule of preprocessing too, is the file's.
+   */
+  readonly newClasses?: number | readonly string[];
+  /** Edge of the images in pixels. Default: the file's, else what the paper of the network uses. */
+  readonly size?: number;
+  /** Options of the network in place of the file's. */
+  readonly variant?: Readonly<Record<string, unknown>>;
+}
+
 /**
  * A classifier from a file of weights (ours, Keras', timm's or torchvision's), a checkpoint or a run folder, whose newest checkpoint is taken.
- * @param options raw: the weights themselves where there is a Polyak average too; classes: for a file without classifier
  * @throws CheckpointError or DataError naming the file
  */
 export async function loadModel(
   path: string,
-  options: {
-    raw?: boolean;
-    arch?: string;
-    classes?: number;
-    size?: number;
-    variant?: Readonly<Record<string, unknown>>;
+  options: FromWeightsOptions & {
+    /** The weights themselves, also where there is a Polyak average. Default false. */
+    readonly raw?: boolean;
   } = {},
 ): Promise<Classifier> {
   return fromWeightFile(await readWeights(path, { raw: options.raw ?? false }), { ...options, file: path });
@@ -127,15 +140,13 @@ export function fittedToSize(weights: WeightFile, size: number): WeightFile {
  */
 export function fromWeightFile(
   given: WeightFile,
-  options: {
-    arch?: string;
-    classes?: number;
-    size?: number;
-    variant?: Readonly<Record<string, unknown>>;
-    file?: string;
+  options: FromWeightsOptions & {
+    /** The file's name, for errors. */
+    readonly file?: string;
   } = {},
 ): Classifier {
-  const classes = given.classes ?? options.classes;
+  const { newClasses } = options;
+  const classes = newClasses ?? given.classes ?? options.classes;
   const where = options.file === undefined ? '' : `${options.file}: `;
   if (classes === undefined) {
     throw new ArgumentError(`${where}the file has no classifier; give the number of classes with --classes`);
@@ -146,7 +157,7 @@ export function fromWeightFile(
   const { dropout, batchNormMomentum, ...variant } = weights.options;
   const option = (name: string, value: unknown) => (typeof value === 'number' ? { [name]: value } : {});
   const model = createClassifier(arch, {
-    classes: weights.labels ?? classes,
+    classes: newClasses ?? weights.labels ?? classes,
     size,
     ...option('dropout', dropout),
     ...option('batchNormMomentum', batchNormMomentum),
@@ -159,7 +170,7 @@ export function fromWeightFile(
   model.configure({ preprocessing, ...(activation === undefined ? {} : { activation }) });
   try {
     model.loadWeights(weights.tensors, {
-      skipClassifier: weights.classes === undefined,
+      skipClassifier: weights.classes === undefined || newClasses !== undefined,
       ...(options.file === undefined ? {} : { file: options.file }),
     });
   } catch (error) {

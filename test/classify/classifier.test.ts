@@ -120,6 +120,22 @@ for (const backend of networkDevices) {
       });
     }
 
+    it('gets a new classifier in place of its own, and keeps all else', async () => {
+      const file = join(folder, 'start.safetensors');
+      await model.save(file);
+      using named = await loadModel(file, { newClasses: ['cat', 'dog'] });
+      expect(named.config).to.deep.equal({ ...model.config, classes: 2, labels: ['cat', 'dog'] });
+      named.to(backend);
+      const kept = await model.weights();
+      for (const [name, { shape, data }] of await named.weights()) {
+        if (name.startsWith('predictions.')) expect(shape[0], name).to.equal(2);
+        else expect(data, name).to.deep.equal(kept.get(name)?.data);
+      }
+      using counted = await loadModel(file, { newClasses: 3 });
+      expect(counted.config.classes).to.equal(3);
+      expect(counted.config.labels).to.equal(undefined);
+    });
+
     it('changes nothing when weights do not fit', async () => {
       const before = await model.predict(photograph);
       const wrong = recordedXception({ gain: 1 });
