@@ -21,8 +21,8 @@ export {
 export {
   type ClassifierOptions,
   createClassifier,
-  fittedToSize,
   type FromWeightsOptions,
+  fittedToSize,
   fromWeightFile,
   type InceptionV3Variant,
   inceptionV3,

@@ -1,4 +1,4 @@
-// The layers of the code: imports point only downwards, as the README's table and docs/decisions.md say.
+// The layers of the code: imports point only downwards, as the table in CONTRIBUTING.md and docs/decisions.md say.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
