@@ -73,6 +73,21 @@ describe('safetensors', () => {
     expect([...(file.tensors.get('b')?.data ?? [])]).to.deep.equal([1.5]);
   });
 
+  it('reads out of a Buffer, wherever in memory it lies', () => {
+    const whole = join(serializeSafetensors(sample(), metadata));
+    for (let offset = 0; offset < 8; offset++) {
+      const buffer = Buffer.from(new ArrayBuffer(offset + whole.length), offset);
+      buffer.set(whole);
+      const { tensors } = parseSafetensors(buffer);
+      for (const [name, { data }] of sample()) {
+        expect(
+          Buffer.compare(bytesOf(tensors.get(name)!.data), bytesOf(data)),
+          `${name} at ${offset}`,
+        ).to.equal(0);
+      }
+    }
+  });
+
   const refused: [SafetensorsCode, string, Uint8Array][] = [
     ['SAFETENSORS_TRUNCATED', 'an empty file', new Uint8Array(0)],
     ['SAFETENSORS_TRUNCATED', 'seven bytes', new Uint8Array(7)],
