@@ -155,8 +155,12 @@ function checkElves(tree: string, files: readonly string[], libraries: readonly 
     const strange = [...elf.rpath, ...elf.runpath].filter((folder) => folder !== '$ORIGIN');
     if (strange.length > 0) throw new Error(`${file} looks for libraries in ${strange.join(', ')}`);
     const brought = elf.needed.filter((name) => libraries.includes(name));
-    // What a library needs is found through who needs the library.
-    if (files.includes(file) && brought.length > 0 && !elf.rpath.includes('$ORIGIN')) {
+    // What a brought library needs in turn is found by DT_RPATH only: that of who needs the library holds for it.
+    const inTurn = brought.some((name) =>
+      readElf(join(tree, name)).needed.some((each) => libraries.includes(each)),
+    );
+    const searched = inTurn ? elf.rpath : [...elf.rpath, ...elf.runpath];
+    if (files.includes(file) && brought.length > 0 && !searched.includes('$ORIGIN')) {
       throw new Error(`${file} needs ${brought.join(', ')} beside it, and has no RPATH of $ORIGIN`);
     }
     for (const [prefix, limit] of Object.entries(limits)) {
