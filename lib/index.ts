@@ -1,6 +1,6 @@
 // The public API of depthwise, and nothing else.
 
-export type { Backend, BackendMemory, Support } from './backend/backend.ts';
+export type { Backend, BackendMemory, BufferHandle, PreparedHandle, Support } from './backend/backend.ts';
 export { closeDevices, type DeviceOptions, openDevice } from './backend/devices.ts';
 export {
   Classifier,
@@ -46,20 +46,44 @@ export { type Compiled, type CompileOptions, compile } from './core/compile.ts';
 export { defaultBackend, setDefaultBackend, withBackend } from './core/device.ts';
 export type { ComputeType, DType, TensorData } from './core/dtype.ts';
 export * from './core/errors.ts';
+export type { FlatVariable } from './core/flat.ts';
 export { type MemoryReport, memory, resetPeakMemory } from './core/memory.ts';
-export { defineOp, type Op, type Vjp } from './core/op.ts';
+export {
+  type AnyOp,
+  defineOp,
+  type NoGradient,
+  type Op,
+  type OpDefinition,
+  type Vjp,
+  type VjpContext,
+} from './core/op.ts';
 export { type PassSelection, passNames } from './core/passes/pipeline.ts';
 export type { Rewriting } from './core/passes/rewrite.ts';
 export { escaped } from './core/printable.ts';
-export { type Program, showProgram } from './core/program.ts';
+export {
+  type Instruction,
+  type MemoryPlan,
+  type Part as ProgramPart,
+  type Program,
+  showProgram,
+} from './core/program.ts';
 export { openScope, type Scope, scope } from './core/scope.ts';
 export { grad, type ValueAndGrad, valueAndGrad, type WithAux, withoutGradient } from './core/tape.ts';
 export { Tensor, type TensorOptions, tensor, Variable, variable } from './core/tensor.ts';
 export * from './data/index.ts';
 export { imagenetLabels, imagenetSynsets } from './interop/imagenet.ts';
 export type { Match } from './interop/matching.ts';
-export { type NpyArray, readNpy, writeNpy } from './interop/npy.ts';
-export { type Packed, type PackOptions, type PackProgress, packFolder } from './interop/pack.ts';
+export { type NpyArray, type NpyCode, type NpyDType, readNpy, writeNpy } from './interop/npy.ts';
+export {
+  type Packed,
+  type PackedShard,
+  type PackOptions,
+  type PackProgress,
+  packFolder,
+} from './interop/pack.ts';
+export type { Resizing } from './interop/packImage.ts';
+export type { StoredData, WeightTensor } from './interop/storedTensor.ts';
+export type { BatchesTracked } from './interop/torchWeights.ts';
 export {
   type Activation,
   type ReadWeightsOptions,
@@ -69,7 +93,13 @@ export {
   writableEndings,
   writeWeights,
 } from './interop/weights.ts';
-export { type OptionKind, type OptionKinds, type OptionValue, parseOptions } from './models/options.ts';
+export {
+  type OptionKind,
+  type OptionKinds,
+  type OptionsOf,
+  type OptionValue,
+  parseOptions,
+} from './models/options.ts';
 export {
   type Architecture,
   architecture,

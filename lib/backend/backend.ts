@@ -54,6 +54,7 @@ export interface Backend {
    * freed with the last of them. A run that fails to fill the whole or a part spoils all of it.
    */
   part(buffer: BufferHandle, offset: number, bytes: number): BufferHandle;
+  /** Adds one reference. */
   retain(buffer: BufferHandle): void;
   /** Drops one reference; memory is reused in stream order, so work already queued is safe. */
   release(buffer: BufferHandle): void;
@@ -83,6 +84,7 @@ export interface Backend {
 
   /** Settles when all queued work is done. */
   sync(): Promise<void>;
+  /** What it holds now. */
   memory(): BackendMemory;
   /** Waits for queued work, then frees everything. Later calls throw DisposedError. */
   dispose(): void;

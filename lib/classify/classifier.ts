@@ -24,11 +24,13 @@ import { type PreprocessingName, preprocessings, resizingOf } from './preprocess
 export interface ClassifierConfig {
   /** Name of the network in the registry, or of one's own. */
   readonly arch: string;
+  /** How many. */
   readonly classes: number;
   /** Names of the classes, in the order of the outputs. */
   readonly labels?: readonly string[];
   /** Edge in pixels to which images are resized. */
   readonly size: number;
+  /** How pixels become the network's input. */
   readonly preprocessing: PreprocessingName;
   /** What makes probabilities of the logits: 'sigmoid' where an image may have many labels. Default 'softmax'. */
   readonly activation?: Activation;
@@ -48,8 +50,11 @@ export interface Prediction {
 
 /** An image in memory: uint8 [height, width, 3], red green blue. */
 export interface Pixels {
+  /** [height, width, 3] */
   readonly data: Uint8Array;
+  /** In pixels. */
   readonly height: number;
+  /** In pixels. */
   readonly width: number;
 }
 
@@ -81,6 +86,7 @@ type Infer = Compiled<[Tensor, boolean, ComputeType], Tensor>;
  * [n, classes]. Owns the network: `dispose` (or `using`) frees its tensors.
  */
 export class Classifier implements Disposable {
+  /** Images [n, height, width, 3] to logits [n, classes]. */
   readonly network: Module;
   #config: ClassifierConfig;
   #backend: Backend | undefined;
@@ -95,6 +101,7 @@ export class Classifier implements Disposable {
     this.#config = config;
   }
 
+  /** What it is beside its weights. */
   get config(): ClassifierConfig {
     return this.#config;
   }
@@ -389,6 +396,7 @@ export class Classifier implements Disposable {
     this.network.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

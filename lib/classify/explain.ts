@@ -90,7 +90,8 @@ export class Explainer implements Disposable {
 
   /**
    * @param options precision: default `auto`
-   * @throws UnsupportedError for a precision that the model's device does not have; see {@link splitAtGlobalPool}
+   * @throws UnsupportedError for a precision that the model's device does not have, or for a network that is no `Sequential` with a global mean
+   *   among its own layers
    */
   constructor(model: Classifier, options: { precision?: Precision } = {}) {
     const { features, head } = splitAtGlobalPool(model.network);
@@ -191,10 +192,12 @@ export class Explainer implements Disposable {
     return pictures;
   }
 
+  /** Frees the compiled program; the classifier is its owner's. */
   dispose(): void {
     this.#forward.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

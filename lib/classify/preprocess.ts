@@ -4,7 +4,9 @@ import type { Interpolation, ResizeRule } from '../data/decode.ts';
 
 /** How 8-bit pixels become input: pixel · scale + shift per channel (red, green, blue), after resizing. */
 export interface Preprocessing {
+  /** Factors of red, green and blue. */
   readonly scale: readonly [number, number, number];
+  /** What is added to red, green and blue. */
   readonly shift: readonly [number, number, number];
   /** What becomes of a whole image of another size. */
   readonly resize: ResizeRule;
@@ -56,5 +58,6 @@ export function resizingOf(name: PreprocessingName): Pick<Preprocessing, 'resize
   return { resize, interpolation };
 }
 
+/** Whether a name is one of {@link preprocessings}. */
 export const isPreprocessingName = (name: string): name is PreprocessingName =>
   Object.hasOwn(preprocessings, name);

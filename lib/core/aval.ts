@@ -8,7 +8,9 @@ export type Shape = readonly number[];
 
 /** Shape and type of a tensor. Layout is NHWC, row-major and dense. */
 export interface Aval {
+  /** Extents, outermost first; at most six. */
   readonly shape: Shape;
+  /** Type of the elements. */
   readonly dtype: DType;
 }
 

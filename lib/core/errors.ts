@@ -53,8 +53,11 @@ export class DisposedError extends DepthwiseError {
 
 /** Memory ran out. All figures are bytes. */
 export class OutOfMemoryError extends DepthwiseError {
+  /** What was asked for. */
   readonly requested: number;
+  /** What was free then, where that is known. */
   readonly free: number | undefined;
+  /** The largest free block, where that is known. */
   readonly largest: number | undefined;
 
   constructor(message: string, figures: { requested: number; free?: number; largest?: number }) {
@@ -89,7 +92,9 @@ export interface LoadErrorOptions {
 export class LoadError extends DepthwiseError {
   /** The reason alone, in one line. */
   readonly reason: string;
+  /** What was found, and where it was looked for, in lines. */
   readonly details: readonly string[];
+  /** What would mend it, the likeliest first. */
   readonly fixes: readonly string[];
 
   constructor(reason: string, options: LoadErrorOptions = {}) {
@@ -110,6 +115,7 @@ export class LoadError extends DepthwiseError {
 
 /** Input data cannot be used: the file or folder is named. */
 export class DataError extends DepthwiseError {
+  /** The file or folder at fault, where there is one. */
   readonly file: string | undefined;
 
   constructor(message: string, options: { file?: string; code?: ErrorCode; cause?: unknown } = {}) {
@@ -120,6 +126,7 @@ export class DataError extends DepthwiseError {
 
 /** A file of weights or a checkpoint is damaged, incomplete or of another network. */
 export class CheckpointError extends DepthwiseError {
+  /** The file or folder at fault, where there is one. */
   readonly file: string | undefined;
 
   constructor(message: string, options: { file?: string; code?: ErrorCode; cause?: unknown } = {}) {
@@ -130,6 +137,7 @@ export class CheckpointError extends DepthwiseError {
 
 /** The loss became infinite or not a number; `step` is the first such step. */
 export class NonFiniteLossError extends DepthwiseError {
+  /** The first step whose loss was not finite, from 1. */
   readonly step: number;
 
   constructor(message: string, step: number) {

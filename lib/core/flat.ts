@@ -45,8 +45,8 @@ export function flatLayout(shapes: readonly Shape[]): { readonly starts: readonl
 }
 
 /**
- * A variable of one axis whose memory holds the values of its parts, one after the other. Made by {@link gather} and
- * {@link divide}; belongs to its maker. Disposing of it leaves its parts alone.
+ * A variable of one axis whose memory holds the values of its parts, one after the other. Made by `gather` and
+ * `divide`; belongs to its maker. Disposing of it leaves its parts alone.
  *
  * A part that was given a value from outside (`assign`, `set`) has memory of its own until the flat variable is next
  * used, which then copies all parts into a fresh block.

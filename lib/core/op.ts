@@ -43,11 +43,13 @@ export interface NoGradient {
 export interface Op<A = unknown, I extends string = string, O extends string = string> {
   /** As in native/include/depthwise_ops.h. */
   readonly name: string;
+  /** Names of its operands, in order. */
   readonly inputs: readonly I[];
   /** The last input may come any number of times (at least once). */
   readonly variadic?: boolean;
   /** The last input may be left out. */
   readonly optional?: boolean;
+  /** Names of its results, in order. */
   readonly outputs: readonly O[];
   /** The output is the same bytes as the first input, under another shape. */
   readonly view?: boolean;
@@ -59,11 +61,12 @@ export interface Op<A = unknown, I extends string = string, O extends string = s
    * Where the operands lie in the first output, in bytes, for an op that only moves them there: an operand that is there
    * already is not copied. Operands do not overlap.
    */
-  places?(inputs: readonly Aval[]): readonly number[];
+  readonly places?: (inputs: readonly Aval[]) => readonly number[];
   /** The only shape rule. Throws ShapeError, DTypeError or ArgumentError before anything is allocated. */
   infer(inputs: readonly Aval[], attributes: A): readonly Aval[];
   /** Attributes in a fixed order: native payload, plan-cache key and program format at once. */
   encode(attributes: A): readonly number[];
+  /** Its gradient, or why it has none. */
   readonly vjp: Vjp<A, I, O> | NoGradient;
 }
 

@@ -9,6 +9,7 @@ import type { AnyOp } from './op.ts';
 /** Index into `Program.values`. */
 export type ValueId = number;
 
+/** One op of a program, with the values that it reads and makes. */
 export interface Instruction {
   readonly op: AnyOp;
   readonly attributes: unknown;
@@ -38,12 +39,17 @@ export interface Part {
  * Straight-line code in single assignment: every value is an input, a part of one, or the output of one instruction.
  */
 export interface Program {
+  /** Shape and type of every value. */
   readonly values: readonly Aval[];
+  /** Values that each run is given, in order. */
   readonly inputs: readonly ValueId[];
   /** Default: none. */
   readonly parts?: readonly Part[];
+  /** Values that each run gives, in order. */
   readonly outputs: readonly ValueId[];
+  /** In the order in which they run. */
   readonly instructions: readonly Instruction[];
+  /** Where values live that are neither inputs nor outputs. */
   readonly plan: MemoryPlan;
 }
 

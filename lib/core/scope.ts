@@ -46,6 +46,7 @@ export class Scope implements Disposable {
     this.#tensors.clear();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

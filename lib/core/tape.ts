@@ -199,14 +199,19 @@ function pullBack(entry: Entry, cotangents: Cotangents, isTarget: (id: number) =
 
 /** What a differentiated function may return beside a bare loss: the loss and anything else of interest. */
 export interface WithAux<X> {
+  /** The loss, a floating scalar. */
   readonly value: Tensor;
+  /** Anything. */
   readonly aux: X;
 }
 
 /** A loss, its gradients in the order of the tensors differentiated, and what the function returned beside the loss. */
 export interface ValueAndGrad<X> {
+  /** The loss. */
   readonly value: Tensor;
+  /** One for each tensor differentiated, of its shape and type. */
   readonly grads: Tensor[];
+  /** What the function returned beside the loss. */
   readonly aux: X;
 }
 

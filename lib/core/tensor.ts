@@ -24,6 +24,7 @@ let nextId = 1;
 export class Tensor implements Disposable {
   /** Identity for gradients: an alias of a tensor shares it. */
   readonly id: number;
+  /** Shape and type. */
   readonly aval: Aval;
   /** @internal */
   state: TensorState;
@@ -40,10 +41,12 @@ export class Tensor implements Disposable {
     if (this.#scope === undefined && state.kind === 'concrete') reportIfLeaked(this, a);
   }
 
+  /** Extents, outermost first; [] for a scalar. */
   get shape(): Shape {
     return this.aval.shape;
   }
 
+  /** Type of its elements. */
   get dtype(): DType {
     return this.aval.dtype;
   }
@@ -141,6 +144,7 @@ export class Tensor implements Disposable {
     if (state.kind === 'concrete') state.buffer.release();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -42,9 +42,11 @@ export const fusions = [
   'mask',
   'affine2Mask',
 ] as const;
+/** What is computed beside a convolution: one of {@link fusions}. */
 export type Fusion = (typeof fusions)[number];
 
 const directions = ['forward', 'inputGrad', 'weightGrad'] as const;
+/** Which of the three tensors of a convolution is computed. */
 export type ConvolutionDirection = (typeof directions)[number];
 
 const fusionsOf: Readonly<Record<ConvolutionDirection, readonly Fusion[]>> = {
@@ -124,6 +126,7 @@ export interface PoolingProblem {
   readonly deterministic?: boolean;
 }
 
+/** What cuDNN is asked for. */
 export type Problem = ConvolutionProblem | NormalizationProblem | PoolingProblem;
 
 function oneOf<T extends string>(name: string, values: readonly T[], value: string): number {

@@ -29,6 +29,7 @@ const AUGMENTATIONS: readonly string[] = ['inception', 'light', 'none'] satisfie
 
 /** One pass over a data set. */
 export interface BatchOptions {
+  /** Samples per batch. */
   readonly batchSize: number;
   /** Epoch from 0; enters the order and the augmentation. Default 0. */
   readonly epoch?: number;

@@ -5,13 +5,16 @@ import { ArgumentError } from '../core/errors.ts';
 
 /** Values over an image, in [0, 1]; [height, width], row after row. */
 export interface HeatMap {
+  /** [height, width], row after row: 0 for nothing, 1 for most. */
   readonly map: Float32Array;
+  /** Rows. */
   readonly height: number;
+  /** Columns. */
   readonly width: number;
 }
 
 /** An image in memory: uint8 [height, width, 3], red green blue. */
-interface Picture {
+export interface Picture {
   readonly data: Uint8Array;
   readonly height: number;
   readonly width: number;

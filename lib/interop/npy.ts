@@ -243,7 +243,7 @@ export function serializeNpy(array: NpyArray): Uint8Array[] {
 
 /**
  * Writes a .npy file, atomically.
- * @throws as {@link serializeNpy} and {@link writeFileAtomic}.
+ * @throws DataError `NPY_SHAPE` when the shape and the number of elements differ; CheckpointError when it cannot be written
  */
 export async function writeNpy(file: string, array: NpyArray): Promise<void> {
   await writeFileAtomic(file, serializeNpy(array));

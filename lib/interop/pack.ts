@@ -51,6 +51,7 @@ export interface PackOptions {
   readonly maxSkippedFraction?: number;
   /** Called once for each image left out, in the order of packing. */
   readonly onSkip?: (path: string, reason: string) => void;
+  /** Called after each image and each shard. */
   readonly onProgress?: (progress: PackProgress) => void;
   /** Called with what a person should know: shards kept from an earlier run, or made anew. */
   readonly onNotice?: (message: string) => void;

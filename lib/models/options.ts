@@ -11,6 +11,7 @@ export interface OptionKind<T extends OptionValue = OptionValue> {
   readonly fallback: T;
   /** What is accepted, in words. */
   readonly expected: string;
+  /** Whether a value is one that the option takes. */
   accepts(value: unknown): value is T;
   /** From the command line; what is not accepted comes out as it is. */
   parse(text: string): unknown;
@@ -100,7 +101,7 @@ export function resolveOptions<K extends OptionKinds>(
 
 /**
  * Options from texts `name=value`.
- * @throws ArgumentError as {@link resolveOptions}, and for a text that is not of this form
+ * @throws ArgumentError for a name that there is not, a value that is not accepted, and a text that is not of this form
  */
 export function parseOptions(
   where: string,

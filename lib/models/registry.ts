@@ -9,6 +9,7 @@ import { xceptionNetwork, xceptionVariant } from './xception.ts';
 
 /** Options that any network here takes. */
 export interface NetworkOptions {
+  /** How many outputs. */
   readonly classes: number;
   /** Rate of the dropout before the classifier. */
   readonly dropout?: number;

@@ -11,6 +11,7 @@ import { type ForwardContext, Module, Parameter } from './module.ts';
 
 /** Options of {@link Conv2d}. */
 export interface Conv2dOptions {
+  /** Height and width of the window, or both in one number. */
   readonly kernel: Pair;
   /** Default 1. */
   readonly stride?: Pair;
@@ -197,6 +198,7 @@ export class Dropout extends Module {
 /** A layer without parameters, from a function of one tensor. */
 export class Lambda extends Module {
   readonly label: string;
+  /** What it computes. */
   readonly fn: (x: Tensor) => Tensor;
 
   constructor(label: string, fn: (x: Tensor) => Tensor) {

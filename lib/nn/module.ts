@@ -133,6 +133,7 @@ export abstract class Module implements Disposable {
     return this.#trainable;
   }
 
+  /** Freezes (false) or frees (true) this layer and all inside. */
   set trainable(value: boolean) {
     this.#trainable = value;
     for (const [, child] of this.children()) child.trainable = value;
@@ -206,6 +207,7 @@ export abstract class Module implements Disposable {
     for (const parameter of this.state().values()) parameter.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -42,6 +42,8 @@ export interface GradientGateResult {
 }
 
 /**
+ * Looks at a loss and a gradient before they change anything: what is not finite is to be skipped, what is long to be shortened.
+ *
  * @param g the gradients of all parameters, any shape; the sum of those of `count` batches
  * @param loss scalar of g's type, that of those batches
  * @param options clipNorm: gradients are shortened to this norm, default 0: they are not; count default 1

@@ -59,10 +59,12 @@ export class Accumulator implements Disposable {
     );
   }
 
+  /** Frees its state on the device. */
   dispose(): void {
     for (const part of [this.gradient, this.loss, this.#before]) part?.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

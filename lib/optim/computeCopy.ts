@@ -47,11 +47,13 @@ export class ComputeCopy implements Disposable {
     this.#version = this.#source.version;
   }
 
+  /** Frees its state on the device. */
   dispose(): void {
     for (const part of this.parts.values()) part.dispose();
     this.#copy.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

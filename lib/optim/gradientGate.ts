@@ -67,11 +67,13 @@ export class GradientGate implements Disposable {
     return this.scaler?.state() ?? new Map([['gate/skipped', this.#skipped as Variable]]);
   }
 
+  /** Frees its state on the device. */
   dispose(): void {
     this.scaler?.dispose();
     this.#skipped?.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -99,10 +99,12 @@ export class LossScaler implements Disposable {
     return { scale, skipped };
   }
 
+  /** Frees its state on the device. */
   dispose(): void {
     for (const part of this.state().values()) part.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

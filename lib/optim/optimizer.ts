@@ -33,6 +33,7 @@ export interface UpdateInputs {
 
 /** An optimizer before it has parameters: made by {@link sgd}, {@link rmsprop} and {@link adam}. */
 export interface OptimizerSpec {
+  /** `sgd`, `rmsprop` or `adam`. */
   readonly name: string;
   /** The hyper-parameters in force, for records. */
   readonly settings: Readonly<Record<string, number | boolean>>;
@@ -258,6 +259,7 @@ export class Optimizer implements Disposable {
     this.#values?.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -75,11 +75,13 @@ export class PolyakAverage implements Disposable {
     }
   }
 
+  /** Frees the averages; what they follow is its owner's. */
   dispose(): void {
     for (const average of this.averages.values()) average.dispose();
     this.#flat?.dispose();
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -25,10 +25,13 @@ export const constant =
 
 /** Options of {@link exponentialDecay} and {@link stepDecay}: exactly one of `everyEpochs` and `everySamples`. */
 export interface DecayOptions {
+  /** The first rate. */
   readonly initial: number;
   /** Factor at each decay. */
   readonly rate: number;
+  /** Epochs between decays. */
   readonly everyEpochs?: number;
+  /** Training samples between decays. */
   readonly everySamples?: number;
 }
 

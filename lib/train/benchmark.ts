@@ -23,24 +23,32 @@ export type BenchmarkMode = 'train' | 'infer' | 'load';
 
 /** What to measure. */
 export interface BenchmarkOptions {
+  /** Name of the network: see {@link architectureNames}. */
   readonly arch: string;
   /** Options of the network itself. */
   readonly variant?: Readonly<Record<string, unknown>>;
+  /** What is timed. */
   readonly mode: BenchmarkMode;
+  /** Images per step. */
   readonly batch: number;
   /** Edge of the images in pixels. */
   readonly size: number;
+  /** Steps that are timed. */
   readonly steps: number;
+  /** Steps before them, which are not: the first one compiles. */
   readonly warmup: number;
   /** Undefined: random images in memory, with 1,000 classes. */
   readonly data?: Dataset;
+  /** Random changes to images, where they are loaded. */
   readonly augment: Augmentation;
   /**
    * Random images are written to the device once, in place of at every step: the network alone, as it is where loading
    * and computing overlap. Default false.
    */
   readonly resident?: boolean;
+  /** Images decoded at the same time. Default: by the number of processors. */
   readonly workers?: number;
+  /** Enters weights, images and their order. */
   readonly seed: number;
   /** Default `auto`. */
   readonly precision?: Precision;
@@ -48,7 +56,9 @@ export interface BenchmarkOptions {
 
 /** What was measured. Times are milliseconds per step. */
 export interface BenchmarkResult {
+  /** Images of the timed steps over their time. */
   readonly imagesPerSecond: number;
+  /** Milliseconds of a step. */
   readonly stepMs: { readonly median: number; readonly min: number; readonly max: number };
   /** The most memory that was ever held: of the process, or of the GPU where that computes. */
   readonly peakBytes: number;

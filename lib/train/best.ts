@@ -4,14 +4,18 @@ import type { EpochRecord, Scores } from './metrics.ts';
 
 /** What "better" means: a higher top-1 (of equal ones the lower loss), a lower loss, a higher mean average precision. */
 export const monitors = ['top1', 'loss', 'map'] as const;
+/** What epochs are judged by: one of {@link monitors}. */
 export type Monitor = (typeof monitors)[number];
 
 /** The best epoch so far. */
 export interface Best {
   /** Steps done at its end, which name its checkpoint. */
   readonly step: number;
+  /** Epochs done by then. */
   readonly epoch: number;
+  /** What it was judged by. */
   readonly monitor: Monitor;
+  /** Its value: a fraction, or a loss. */
   readonly value: number;
   /** Validation loss of that epoch. */
   readonly loss: number;

@@ -15,6 +15,7 @@ export type LossKind = 'softmax' | 'sigmoid';
 
 /** One class of an {@link Evaluation}. Fractions; undefined where nothing is counted. */
 export interface ClassScores {
+  /** Its name. */
   readonly class: string;
   /** Images of this class. */
   readonly images: number;
@@ -295,6 +296,7 @@ export class Predictor implements Disposable {
     }
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     if (Symbol.dispose in this.#forward) this.#forward.dispose();
   }

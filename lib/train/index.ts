@@ -29,7 +29,7 @@ export {
 } from './evaluate.ts';
 export type { History } from './fit.ts';
 export type { EpochRecord, MetricsLine, Scores, StepLine, StepRecord } from './metrics.ts';
-export type { FitOptions, FitProgress, TrainerOptions, TrainingData } from './options.ts';
+export type { FitOptions, FitProgress, TrainerOptions, TrainerSettings, TrainingData } from './options.ts';
 export { type PresetName, presetNames, presets } from './presets.ts';
 export { type InstructionTime, type OpTime, type StepProfile, traceEvents } from './profile.ts';
 export {

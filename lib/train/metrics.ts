@@ -35,8 +35,11 @@ export interface StepLine extends StepRecord {
 
 /** Accuracies are fractions; `loss` is the mean over the images, without label smoothing and weight decay. */
 export interface Scores {
+  /** The best class is right. */
   readonly top1: number;
+  /** The right class is among the best five. */
   readonly top5: number;
+  /** Mean over the images. */
   readonly loss: number;
   /** For many labels at once: mean average precision. */
   readonly map?: number;
@@ -48,6 +51,7 @@ export interface EpochRecord {
   readonly epoch: number;
   /** Means over the epoch's steps, each before its update and with augmentation and dropout. */
   readonly train: { readonly loss: number; readonly top1: number };
+  /** Of the weights themselves, where there are validation data. */
   readonly validation?: Scores;
   /** The same of the Polyak average. */
   readonly validation_average?: Scores;

@@ -75,8 +75,9 @@ export interface TrainerOptions {
 export interface FitOptions {
   /** Evaluated after each epoch and at the end, raw and averaged. */
   readonly validation?: Dataset;
-  /** How long to train: one of the two, counted from the start of the run also when it is resumed. Default: 1 epoch. */
+  /** How long to train: this or `steps`, counted from the start of the run also when it is resumed. Default: 1 epoch. */
   readonly epochs?: number;
+  /** How long to train, in place of `epochs`. */
   readonly steps?: number;
   /** Folder of the run: config.json, metrics.jsonl, checkpoints. Default: nothing is written. */
   readonly out?: string;
@@ -99,6 +100,7 @@ export interface FitOptions {
   readonly signal?: AbortSignal;
   /** Called for every step, in order, once its loss is known: one or two steps later. */
   readonly onStep?: (record: StepRecord, progress: FitProgress) => void;
+  /** Called after each epoch and its validation, and at the end of a run within one. */
   readonly onEpoch?: (record: EpochRecord, progress: FitProgress) => void;
   /** Called with every line of metrics.jsonl, also where there is no `out`; before `onStep` or `onEpoch` of the same. */
   readonly onLine?: (line: MetricsLine, progress: FitProgress) => void;
@@ -110,7 +112,9 @@ export interface FitOptions {
 
 /** Where a training is. */
 export interface FitProgress {
+  /** Steps done since the start of the run. */
   readonly step: number;
+  /** Steps of the whole run; Infinity where the data do not say how many batches they have. */
   readonly totalSteps: number;
   /** Undefined where the data do not say how many batches they have. */
   readonly stepsPerEpoch: number | undefined;

@@ -18,17 +18,23 @@ export type ScheduleName = 'constant' | 'exponential' | 'step' | 'cosine';
 
 /** How gradients become updates, and how large. */
 export interface OptimizerRecipe {
+  /** Which one: {@link sgd}, {@link rmsprop}, {@link adam}. */
   readonly optimizer: 'sgd' | 'rmsprop' | 'adam';
   /** The first rate. Default: that of Keras, sgd 0.01, rmsprop and adam 0.001. */
   readonly lr?: number;
+  /** Of sgd and rmsprop. Default: that of the optimizer. */
   readonly momentum?: number;
+  /** Of rmsprop. Default: that of the optimizer. */
   readonly rho?: number;
+  /** Of rmsprop and adam. Default: that of the optimizer. */
   readonly epsilon?: number;
+  /** Of rmsprop: PyTorch's form in place of Keras'. Default false. */
   readonly epsilonOutside?: boolean;
 }
 
 /** How the learning rate goes. */
 export interface ScheduleRecipe extends Pick<OptimizerRecipe, 'optimizer' | 'lr'> {
+  /** How it falls. */
   readonly schedule: ScheduleName;
   /** Of `exponential`: the factor of each decay. Default 0.94. */
   readonly decayRate?: number;
@@ -44,16 +50,25 @@ export interface ScheduleRecipe extends Pick<OptimizerRecipe, 'optimizer' | 'lr'
 export interface Recipe extends OptimizerRecipe, ScheduleRecipe {
   /** The network that it was made for. */
   readonly arch?: string;
+  /** How long to train. */
   readonly epochs?: number;
   /** Images per step. */
   readonly batch?: number;
+  /** See {@link TrainerOptions.weightDecay}. */
   readonly weightDecay?: number;
+  /** See {@link TrainerOptions.polyak}. */
   readonly polyak?: number;
+  /** Rate before the classifier: an option of the network. */
   readonly dropout?: number;
+  /** Share of the running statistics that is kept at each step: an option of the network. */
   readonly batchNormMomentum?: number;
+  /** See {@link TrainerOptions.labelSmoothing}. */
   readonly labelSmoothing?: number;
+  /** See {@link TrainerOptions.loss}. */
   readonly loss?: LossKind;
+  /** See {@link TrainerOptions.augment}. */
   readonly augment?: Augmentation;
+  /** See {@link TrainerOptions.color}. */
   readonly color?: boolean;
 }
 

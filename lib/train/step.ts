@@ -251,6 +251,7 @@ export class TrainingStep implements Disposable {
     if (result !== undefined) gate?.update(result.skip);
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     for (const ready of this.#ready.splice(0)) forget(ready);
     this.#statistics?.dispose();

@@ -137,6 +137,7 @@ export class StepInputs implements Disposable {
     return loss === 'sigmoid' ? manyHot(labels, this.#shape[0], classes) : oneLabel(labels);
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     for (const input of this.#made) input.dispose();
   }

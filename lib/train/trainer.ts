@@ -33,7 +33,9 @@ import { TrainingStep } from './step.ts';
  * running statistics; what is frozen is looked up when `fit` is called, so a head can be trained first and then everything.
  */
 export class Trainer implements Disposable {
+  /** What is trained; its owner's. */
   readonly model: Classifier;
+  /** The options in force. */
   readonly settings: TrainerSettings;
   #average: PolyakAverage | undefined;
 
@@ -211,6 +213,7 @@ export class Trainer implements Disposable {
     this.#average = undefined;
   }
 
+  /** Frees it where a `using` block ends. */
   [Symbol.dispose](): void {
     this.dispose();
   }
