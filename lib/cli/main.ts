@@ -13,6 +13,7 @@ import { packCommand } from './pack.ts';
 import { predictCommand } from './predict.ts';
 import { reportCommand } from './report.ts';
 import { trainCommand } from './train.ts';
+import { watchCommand } from './watch.ts';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -36,6 +37,7 @@ function program(): Command {
     packCommand(),
     benchCommand(),
     reportCommand(),
+    watchCommand(),
   ]) {
     command.copyInheritedSettings(root);
     root.addCommand(command);

@@ -52,6 +52,7 @@ import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecip
 import { fitFlags, type StepFlags, trainerFlags, withStepFlags } from './stepFlags.ts';
 import { openTrainingData } from './trainingData.ts';
 import { classifierFor, preprocessingOf, type StartFlags } from './trainingModel.ts';
+import { Dashboard, withDashboardFlag } from './watch.ts';
 import { readFlagged } from './weights.ts';
 
 interface TrainFlags
@@ -71,6 +72,7 @@ interface TrainFlags
   readonly workers?: number;
   readonly logEvery: number;
   readonly profile: boolean;
+  readonly dashboard?: number | true;
   readonly dumpProgram: boolean;
   readonly report: boolean;
 }
@@ -125,7 +127,9 @@ export function trainCommand(): Command {
     withModeFlags(
       withIndexFlags(
         withShuffleFlags(
-          withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+          withDashboardFlag(
+            withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+          ),
         ),
       ),
     ),
@@ -295,6 +299,7 @@ async function train(
       ...(threads === undefined ? {} : { threads }),
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
     });
+    await using dashboard = new Dashboard(out, flags.dashboard);
     const progress = new ProgressLine(flags.json ? process.stderr : process.stdout);
     const { epochs, steps, checkpointEvery } = flags;
     const length = steps !== undefined ? { steps } : { epochs: epochs ?? 10 };
@@ -316,6 +321,7 @@ async function train(
       onLine: (line) => {
         if (flags.json) print(line);
       },
+      onBatch: () => dashboard.open(),
       onStep: (_, at) => progress.step(at),
       onEpoch: (record) => progress.epoch(record),
     });

@@ -1,8 +1,9 @@
-// The script of a report, as text: draws every chart with uPlot in the page's colours, and again when those or the width change.
-// It runs in browsers, so it is plain JavaScript, and it loads nothing.
+// The scripts of pages, as text: draw charts with uPlot in the page's colours, and again when those or the width change.
+// They run in browsers, so they are plain JavaScript, and they load nothing.
 
-export const client = `
-(() => {
+/** `charts.put(place, chart)`: draws a chart (ChartData) into an element, or changes the one that is drawn there. */
+export const charting = `
+const charts = (() => {
   'use strict';
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const within = (rgb, share) => {
@@ -20,6 +21,9 @@ export const client = `
     rate: (v) => (v !== 0 && v < 0.00001 ? v.toExponential(0) : String(Number(v.toPrecision(2)))),
   };
 
+  const isShort = (values) => values.length <= 12 || values.filter((v) => v != null).length <= 12;
+  const heightAt = (width) => (width < 420 ? 240 : 300);
+
   function options(chart, width) {
     const soft = color('--soft');
     const grid = { stroke: color('--grid'), width: 1 };
@@ -28,7 +32,7 @@ export const client = `
     const show = (v) => (v == null ? '' : formats[chart.format](v));
     return {
       width,
-      height: width < 420 ? 240 : 300,
+      height: heightAt(width),
       padding: [8, 16, 0, 0],
       cursor: { drag: { x: true, y: false }, points: { size: 6 } },
       legend: { live: true },
@@ -58,7 +62,7 @@ export const client = `
             width: edge ? 0 : line === 'faint' ? 1 : 2,
             ...(line === 'dashed' ? { dash: [6, 4] } : {}),
             spanGaps: true,
-            points: { show: !edge && line !== 'faint' && chart.data[0].length <= 12, size: 6 },
+            points: { show: (u, i) => !edge && line !== 'faint' && isShort(u.data[i]), size: 6 },
             value: (u, v) => show(v),
           };
         }),
@@ -80,30 +84,46 @@ export const client = `
     };
   }
 
-  const drawn = [];
-  function draw(place) {
-    const chart = JSON.parse(document.getElementById(place.dataset.chart).textContent);
-    place.textContent = '';
-    return new uPlot(options(chart, Math.floor(place.clientWidth)), chart.data, place);
-  }
+  const drawn = new Map();
   const observer = new ResizeObserver((entries) => {
     for (const { target, contentRect } of entries) {
-      const entry = drawn.find(({ place }) => place === target);
+      const plot = drawn.get(target)?.plot;
       const width = Math.floor(contentRect.width);
-      if (entry && width > 0 && width !== entry.plot.width) {
-        entry.plot.setSize({ width, height: width < 420 ? 240 : 300 });
-      }
+      if (plot && width > 0 && width !== plot.width) plot.setSize({ width, height: heightAt(width) });
     }
   });
-  for (const place of document.querySelectorAll('[data-chart]')) {
-    drawn.push({ place, plot: draw(place) });
-    observer.observe(place);
+  function draw(place, chart) {
+    drawn.get(place)?.plot.destroy();
+    place.textContent = '';
+    const plot = new uPlot(options(chart, Math.floor(place.clientWidth)), chart.data, place);
+    drawn.set(place, { chart, plot });
+  }
+  const kindOf = ({ data, ...kind }) => JSON.stringify(kind);
+  const isEnlarged = ({ scales, data }) =>
+    data[0].length > 1 && (scales.x.min > data[0][0] || scales.x.max < data[0][data[0].length - 1]);
+  function put(place, chart) {
+    const entry = drawn.get(place);
+    if (!entry || kindOf(entry.chart) !== kindOf(chart)) {
+      draw(place, chart);
+      observer.observe(place);
+      return;
+    }
+    // What a person looks at stays in view while points come in.
+    const keep = isEnlarged(entry.plot);
+    entry.chart = chart;
+    entry.plot.setData(chart.data, !keep);
+    if (keep) entry.plot.redraw();
   }
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
-    for (const entry of drawn) {
-      entry.plot.destroy();
-      entry.plot = draw(entry.place);
-    }
+    for (const [place, { chart }] of drawn) draw(place, chart);
   });
+  return { put };
 })();
+`;
+
+/** The script of a report: its charts are in it. */
+export const client = `
+for (const place of document.querySelectorAll('[data-chart]')) {
+  charts.put(place, JSON.parse(document.getElementById(place.dataset.chart).textContent));
+}
 `;

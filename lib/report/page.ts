@@ -3,12 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { client } from './client.ts';
+import { charting, client } from './client.ts';
 import { Html, html } from './html.ts';
 import { style } from './style.ts';
 
 /** uPlot as it is published: script, with its licence as that asks for, and style. */
-function plotLibrary(): { script: string; style: string } {
+export function plotLibrary(): { script: string; style: string } {
   const folder = dirname(createRequire(import.meta.url).resolve('uplot'));
   const read = (file: string) => readFileSync(join(folder, file), 'utf8');
   const script = `/*!\n${read('../LICENSE').trim()}\n*/\n${read('uPlot.iife.min.js')}`;
@@ -43,7 +43,7 @@ export function pageText({ title, body }: Page): string {
 ${body}
 <noscript><p class="note">The curves need JavaScript; the tables do not.</p></noscript>
 <script>${new Html(library.script)}</script>
-<script>${new Html(client)}</script>
+<script>${new Html(charting + client)}</script>
 </body>
 </html>
 `;

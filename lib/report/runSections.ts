@@ -13,10 +13,8 @@ const colors = 8;
 export const colorOf = (run: number): number => (run % colors) + 1;
 
 /** A run's name with the colour of its curves, where there are several. */
-export const keyed = (run: RecordedRun, i: number, runs: readonly RecordedRun[]): Html =>
-  runs.length === 1
-    ? html`${run.name}`
-    : html`<span class="key" style="background:var(--series-${colorOf(i)})"></span>${run.name}`;
+export const keyed = (run: { readonly name: string }, i: number, runs: readonly object[]): Html =>
+  runs.length === 1 ? html`${run.name}` : html`<span class="key key-${colorOf(i)}"></span>${run.name}`;
 
 /** Points of a step curve beyond which a page would only grow. */
 const mostPoints = 600;
@@ -142,7 +140,7 @@ export function curves(runs: readonly RecordedRun[]): Html {
 }
 
 /** One figure with its name, and a few words below. */
-const tile = (name: string, value: Part, below: Part = undefined): Html =>
+export const tile = (name: string, value: Part, below: Part = undefined): Html =>
   html`<div><dt>${name}</dt><dd>${value}${below === undefined ? undefined : html` <small>${below}</small>`}</dd></div>`;
 
 const speedOf = ({ epochs }: RecordedRun): number | undefined => {
@@ -262,7 +260,7 @@ function ofCommand(command: Json | undefined, name: string): Json | undefined {
 }
 
 /** What was in force, a column for each run; what differs between them is set off. */
-export function settingsTable(runs: readonly RecordedRun[]): Html {
+export function settingsTable(runs: readonly Pick<RecordedRun, 'name' | 'config'>[]): Html {
   const rows = settings.flatMap(([words, read]) => {
     const values = runs.map(({ config }) => shown(read(config)));
     return values.every((value) => value === '–') ? [] : [[words, ...values]];

@@ -65,14 +65,19 @@ export async function readRun(folder: string): Promise<RecordedRun> {
   };
 }
 
-/** Runs with names that tell them apart: as much of the end of their paths as that needs. */
-export async function readRuns(folders: readonly string[]): Promise<RecordedRun[]> {
+/** Names that tell folders apart: as much of the end of their paths as that needs. */
+export function namesOf(folders: readonly string[]): string[] {
   const parts = folders.map((folder) => resolve(folder).split('/'));
   const named = (length: number) => parts.map((path) => path.slice(-length).join('/'));
   const longest = Math.max(...parts.map((path) => path.length));
   let length = 1;
   while (length < longest && new Set(named(length)).size < new Set(named(longest)).size) length += 1;
-  const names = named(length);
+  return named(length);
+}
+
+/** Runs with names that tell them apart. */
+export async function readRuns(folders: readonly string[]): Promise<RecordedRun[]> {
+  const names = namesOf(folders);
   const runs = await Promise.all(folders.map(readRun));
   return runs.map((run, i) => ({ ...run, name: names[i] as string }));
 }

@@ -50,6 +50,7 @@ tbody th:has(.key) { white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 tr.differs td { font-weight: 600; }
 .key { display: inline-block; width: .75em; height: .75em; border-radius: .2em; margin-right: .45em; }
+${[1, 2, 3, 4, 5, 6, 7, 8].map((i) => `.key-${i} { background: var(--series-${i}); }`).join(' ')}
 .bar { display: inline-block; vertical-align: middle; width: 5.5rem; height: .55rem; border-radius: .3rem; background: var(--grid); overflow: hidden; margin-right: .5rem; }
 .bar i { display: block; height: 100%; background: var(--series-1); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
