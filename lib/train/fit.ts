@@ -10,7 +10,7 @@ import { PolyakAverage, polyakDecay } from '../optim/polyak.ts';
 import { type Best, bestAfter } from './best.ts';
 import type { RunState } from './checkpoint.ts';
 import { checkFit, decisive, type FitParts, stepsPerEpoch } from './fitParts.ts';
-import { Meter } from './meter.ts';
+import { Meter, type Moment } from './meter.ts';
 import type { EpochRecord, MetricsLine, Scores, StepRecord } from './metrics.ts';
 import { firstNonFinite } from './nonFinite.ts';
 import {
@@ -58,6 +58,8 @@ interface Pending {
       lossScale: LossScaleReading | undefined,
     ]
   >;
+  /** When the device had done it. */
+  done: Moment | undefined;
   /** With the last batch of a step: where the run stands after it. */
   readonly position: Position | undefined;
   /** Where a checkpoint is due after it: the values of then. */
@@ -344,8 +346,18 @@ export class Fit implements Disposable {
       this.#position = { step, epoch, batch: done + accumulate, samples: samples + seen };
     }
     const position = last ? this.#position : undefined;
-    const pending = { numbers, labels: batch.labels, output, values, position, snapshot: undefined };
+    const { labels } = batch;
+    const pending: Pending = {
+      numbers,
+      labels,
+      output,
+      values,
+      done: undefined,
+      position,
+      snapshot: undefined,
+    };
     const finished = () => {
+      pending.done = this.#meter.moment;
       if (this.#pending.at(-1) === pending) this.#idle = performance.now();
     };
     values.then(finished, finished); // an error is reported when its turn comes
@@ -366,7 +378,7 @@ export class Fit implements Disposable {
         sumsOf(loss, logits, labels, this.values.model.config.classes),
       );
       if (position === undefined) return;
-      await this.#book(numbers, norm);
+      await this.#book(numbers, norm, pending.done);
     } catch (error) {
       if (this.#pending[0] === pending) this.#pending.shift();
       throw error;
@@ -379,13 +391,13 @@ export class Fit implements Disposable {
   }
 
   /** Books a step, all of whose batches are done. */
-  async #book({ step, lr }: StepNumbers, norm: number | undefined): Promise<void> {
+  async #book({ step, lr }: StepNumbers, norm: number | undefined, done: Moment | undefined): Promise<void> {
     const sums = this.#stepSums;
     this.#stepSums = noSums;
     const { loss, top1 } = meansOf(sums);
     const trouble = this.#watch.stepped(loss, norm, this.#lossScale);
     if (trouble === undefined) this.#sums = addSums(this.#sums, sums);
-    this.#meter.stepped(sums.images);
+    this.#meter.stepped(sums.images, done);
     const { skipped } = this.#watch;
     const record: StepRecord = {
       step,

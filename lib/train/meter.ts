@@ -20,6 +20,9 @@ interface Sums {
 
 const none: Sums = { time: 0, waited: 0, images: 0, steps: 0 };
 
+/** The times at some moment. */
+export type Moment = Pick<Sums, 'time' | 'waited'>;
+
 const paceOf = (now: Sums, then: Sums): Pace => {
   const [time, images, steps] = [now.time - then.time, now.images - then.images, now.steps - then.steps];
   return {
@@ -32,6 +35,8 @@ const paceOf = (now: Sums, then: Sums): Pace => {
 /** A clock that runs while a training trains, and counts what it did. */
 export class Meter {
   readonly #now: () => number;
+  #moment: Moment = none;
+  /** Of the steps that are done, with the times at which the last of them was. */
   #sums = none;
   /** As they were when {@link takeRecent} was last called. */
   #taken = none;
@@ -45,7 +50,7 @@ export class Meter {
 
   /** Forgets everything: an epoch begins. */
   reset(): void {
-    this.#sums = this.#taken = none;
+    this.#moment = this.#sums = this.#taken = none;
     this.#since = undefined;
   }
 
@@ -54,7 +59,7 @@ export class Meter {
   }
 
   stop(): void {
-    this.#sums = this.#current();
+    this.#moment = this.moment;
     this.#since = undefined;
   }
 
@@ -65,31 +70,34 @@ export class Meter {
    */
   waited(asked: number, idle: number | undefined): void {
     if (idle === undefined) return;
-    const waited = this.#sums.waited + Math.max(0, this.#now() - Math.max(asked, idle));
-    this.#sums = { ...this.#sums, waited };
+    const waited = this.#moment.waited + Math.max(0, this.#now() - Math.max(asked, idle));
+    this.#moment = { ...this.#moment, waited };
   }
 
-  /** A step is done. */
-  stepped(images: number): void {
-    const { images: before, steps } = this.#sums;
-    this.#sums = { ...this.#sums, images: before + images, steps: steps + 1 };
-  }
-
-  /** Since the last reset. */
-  get pace(): Pace {
-    return paceOf(this.#current(), none);
-  }
-
-  /** Since the last call of this, or the reset. */
-  takeRecent(): Pace {
-    const now = this.#current();
-    const pace = paceOf(now, this.#taken);
-    this.#taken = now;
-    return pace;
-  }
-
-  #current(): Sums {
+  /** The times of now. */
+  get moment(): Moment {
     const running = this.#since === undefined ? 0 : this.#now() - this.#since;
-    return { ...this.#sums, time: this.#sums.time + running };
+    return { ...this.#moment, time: this.#moment.time + running };
+  }
+
+  /**
+   * A step is done.
+   * @param moment when the device had done it, which is before it is booked: what was waited for since is of the next one
+   */
+  stepped(images: number, moment: Moment = this.moment): void {
+    const { images: before, steps } = this.#sums;
+    this.#sums = { ...moment, images: before + images, steps: steps + 1 };
+  }
+
+  /** From the last reset to the last step. */
+  get pace(): Pace {
+    return paceOf(this.#sums, none);
+  }
+
+  /** From the step before the last call of this, or the reset, to the last step. */
+  takeRecent(): Pace {
+    const pace = paceOf(this.#sums, this.#taken);
+    this.#taken = this.#sums;
+    return pace;
   }
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Dataset } from '../../lib/data/batch.ts';
 import { Meter } from '../../lib/train/meter.ts';
-import type { MetricsLine } from '../../lib/train/metrics.ts';
+import { isEpochRecord, type MetricsLine, type StepLine } from '../../lib/train/metrics.ts';
 import { Trainer } from '../../lib/train/trainer.ts';
 import { brightDataset, tinyClassifier } from './tiny.ts';
 
@@ -31,6 +31,7 @@ describe('Meter', () => {
     meter.waited(0, undefined); // the device is busy still
     meter.waited(400, 100); // idle before the batch was asked for
     meter.waited(200, 800); // idle for the end of the wait only
+    meter.stepped(8);
     expect(meter.pace.dataWait).to.equal(0.8);
   });
 
@@ -46,6 +47,24 @@ describe('Meter', () => {
     expect(meter.takeRecent()).to.deep.equal({ imagesPerSecond: 10, dataWait: 0, batchSeconds: 1 });
     expect(meter.takeRecent()).to.deep.equal({ imagesPerSecond: 0, dataWait: 0, batchSeconds: Number.NaN });
     expect(meter.pace.batchSeconds).to.equal(0.75);
+  });
+
+  it('counts a step when the device had done it, and not when it is booked', () => {
+    let now = 0;
+    const meter = new Meter(() => now);
+    meter.start();
+    const paces = [1, 2, 3].map((step) => {
+      now = 1000 * step - 200; // the batch comes, for which the device has waited since the step before,
+      meter.waited(now - 800, now - 800);
+      now += 200; // it is trained on,
+      const { moment } = meter;
+      now += 300; // and booked late
+      meter.stepped(8, moment);
+      return meter.takeRecent();
+    });
+    for (const pace of paces) {
+      expect(pace).to.deep.equal({ imagesPerSecond: 8, dataWait: 0.8, batchSeconds: 1 });
+    }
   });
 });
 
@@ -78,6 +97,19 @@ describe('data wait', () => {
     const lines = await waits(slowed(brightDataset(80), 150));
     expect(lines).to.have.length(6);
     for (const line of lines.slice(1)) expect(line.data_wait).to.be.within(0.5, 1);
+  });
+
+  it('leaves no step faster than its batches came, the last of an epoch neither', async () => {
+    const lines: StepLine[] = [];
+    using model = tinyClassifier();
+    using trainer = new Trainer(model, { device: 'reference', batchSize: 8, logEvery: 1 });
+    await trainer.fit(slowed(brightDataset(32), 150), {
+      epochs: 2,
+      onLine: (line) => isEpochRecord(line) || lines.push(line),
+    });
+    expect(lines).to.have.length(8);
+    // A timer may come a millisecond early.
+    for (const line of lines) expect(line.images_per_second, `step ${line.step}`).to.be.below(8 / 0.148);
   });
 
   it('is little where batches are there', async () => {
