@@ -1,25 +1,21 @@
 // `train`: from a folder of images or arrays to a run folder with checkpoints.
 
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import {
   architecture,
   CheckpointError,
   defaultBackend,
-  type History,
   type Json,
   learningRateOf,
   optimizerOf,
   presets,
   readRunConfig,
   readWeights,
-  type StepProfile,
   scheduleOf,
   showProgram,
   Trainer,
-  traceEvents,
   type WeightFile,
   writeRunReport,
 } from '../index.ts';
@@ -46,13 +42,14 @@ import {
 } from './flags.ts';
 import { sayHowManySkipped } from './folders.ts';
 import { interruptible } from './interrupt.ts';
-import { count, percent, print, say, table } from './output.ts';
+import { count, print, say } from './output.ts';
+import { sayProfile } from './profile.ts';
 import { ProgressLine } from './progress.ts';
 import { checkOptimizer, checkSchedule, presetFlags, type RecipeFlags, withRecipeFlags } from './recipe.ts';
 import { fitFlags, type StepFlags, trainerFlags, withStepFlags } from './stepFlags.ts';
 import { openTrainingData } from './trainingData.ts';
 import { classifierFor, preprocessingOf, type StartFlags } from './trainingModel.ts';
-import { Dashboard, withDashboardFlag } from './watch.ts';
+import { Dashboard, type DashboardFlags, withDashboardFlags } from './watch.ts';
 import { readFlagged } from './weights.ts';
 
 interface TrainFlags
@@ -62,7 +59,8 @@ interface TrainFlags
     StartFlags,
     StepFlags,
     IndexFlags,
-    ShuffleFlags {
+    ShuffleFlags,
+    DashboardFlags {
   readonly out?: string;
   readonly validation?: string;
   readonly arrays?: string[];
@@ -72,7 +70,6 @@ interface TrainFlags
   readonly workers?: number;
   readonly logEvery: number;
   readonly profile: boolean;
-  readonly dashboard?: number | true;
   readonly dumpProgram: boolean;
   readonly report: boolean;
 }
@@ -127,7 +124,7 @@ export function trainCommand(): Command {
     withModeFlags(
       withIndexFlags(
         withShuffleFlags(
-          withDashboardFlag(
+          withDashboardFlags(
             withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
           ),
         ),
@@ -299,7 +296,7 @@ async function train(
       ...(threads === undefined ? {} : { threads }),
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
     });
-    await using dashboard = new Dashboard(out, flags.dashboard);
+    await using dashboard = new Dashboard(out, flags);
     const progress = new ProgressLine(flags.json ? process.stderr : process.stdout);
     const { epochs, steps, checkpointEvery } = flags;
     const length = steps !== undefined ? { steps } : { epochs: epochs ?? 10 };
@@ -326,13 +323,7 @@ async function train(
       onEpoch: (record) => progress.epoch(record),
     });
     progress.end();
-    if (flags.profile) {
-      const profile = await trainer.profile(sets.training);
-      sayProfile(profile, history);
-      const trace = join(out, 'profile.json');
-      await writeFile(trace, traceEvents(profile));
-      say(`every instruction is in ${trace}, for chrome://tracing or Perfetto`);
-    }
+    if (flags.profile) await sayProfile(await trainer.profile(sets.training), history, out);
     if (flags.report && history.steps.length > 0) await report(out, flags, signal);
     sayHowManySkipped(sets.training.skipped);
     const done =
@@ -354,29 +345,6 @@ async function report(out: string, { batch, precision }: TrainFlags, signal: Abo
     signal.throwIfAborted();
     say(`${file}: not written: ${messageOf(error, false)}`);
   }
-}
-
-/** Where the time goes, on stderr. */
-function sayProfile({ transfer, ops }: StepProfile, { epochs }: History): void {
-  const total = ops.reduce((sum, { milliseconds }) => sum + milliseconds, transfer);
-  const rate = (amount: number, milliseconds: number) =>
-    amount === 0 ? '' : (amount / milliseconds / 1e6).toFixed(1);
-  const wait = epochs.at(-1)?.data_wait;
-  say(`profile of a step: ${total.toFixed(1)} ms; waiting for data took ${percent(wait)} of the training`);
-  say(
-    table([
-      ['op', 'calls', 'ms', 'share', 'GB/s', 'GFLOP/s'],
-      ['transfer', '', transfer.toFixed(2), percent(transfer / total), '', ''],
-      ...ops.map(({ op, calls, milliseconds, bytes, multiplyAdds }) => [
-        op,
-        String(calls),
-        milliseconds.toFixed(2),
-        percent(milliseconds / total),
-        rate(bytes, milliseconds),
-        rate(2 * multiplyAdds, milliseconds),
-      ]),
-    ]),
-  );
 }
 
 /** The flags in force, as config.json keeps them: with absolute paths, so that a run can be resumed from any folder. */

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { CheckpointError, defaultWatchPort, type LivePage, readRunConfig, watchRuns } from '../index.ts';
 import { Interrupted, messageOf } from './failure.ts';
 import { print, say } from './output.ts';
@@ -33,13 +33,21 @@ export function watchCommand(): Command {
     .action(watch);
 }
 
-/** `--dashboard [port]`, of `train`. */
-export const withDashboardFlag = (command: Command): Command =>
-  command.option(
-    '--dashboard [port]',
-    `a live page about the run while it trains (default: port ${defaultWatchPort}, or the next free one)`,
-    port,
-  );
+/** Of `train`. */
+export interface DashboardFlags {
+  readonly dashboard: boolean;
+  readonly dashboardPort: number;
+}
+
+export const withDashboardFlags = (command: Command): Command =>
+  command
+    .option('--dashboard', 'a live page about the run while it trains', false)
+    .addOption(
+      new Option('--dashboard-port <n>', 'where that page is; where it is taken, the next free one')
+        .argParser(port)
+        .default(defaultWatchPort)
+        .implies({ dashboard: true }),
+    );
 
 const moved = (page: LivePage, wanted: number): string => (page.moved ? ` (port ${wanted} is taken)` : '');
 
@@ -78,19 +86,17 @@ function openInBrowser(url: string): void {
 /** The live page of a training. Where it cannot be served, that is said, and the training goes on without. */
 export class Dashboard implements AsyncDisposable {
   readonly #out: string;
-  readonly #flag: number | true | undefined;
+  readonly #flags: DashboardFlags;
   #page: Promise<LivePage | undefined> | undefined;
 
-  /** @param flag the port, true: the usual one, undefined: no page */
-  constructor(out: string, flag: number | true | undefined) {
+  constructor(out: string, flags: DashboardFlags) {
     this.#out = out;
-    this.#flag = flag;
+    this.#flags = flags;
   }
 
   /** Called when there is something to see; again, it does nothing. */
   open(): void {
-    if (this.#flag !== undefined)
-      this.#page ??= this.#serve(this.#flag === true ? defaultWatchPort : this.#flag);
+    if (this.#flags.dashboard) this.#page ??= this.#serve(this.#flags.dashboardPort);
   }
 
   async #serve(wanted: number): Promise<LivePage | undefined> {

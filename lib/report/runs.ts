@@ -8,6 +8,7 @@ import {
   type EpochRecord,
   isEpochRecord,
   type MetricsLine,
+  parseMetricsLine,
   type Scores,
   type StepLine,
   type StepRecord,
@@ -33,7 +34,7 @@ async function readMetrics(file: string): Promise<MetricsLine[]> {
   const lines = text.split('\n').filter((line) => line !== '');
   return lines.flatMap((line, i) => {
     try {
-      return [JSON.parse(line) as MetricsLine];
+      return [parseMetricsLine(line)];
     } catch (cause) {
       if (i === lines.length - 1) return [];
       throw new DataError(`${file}: line ${i + 1} is not JSON`, { file, cause });

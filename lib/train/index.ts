@@ -10,6 +10,7 @@ export {
   openBenchmark,
 } from './benchmark.ts';
 export { type Best, type Monitor, monitors } from './best.ts';
+export { type BrakeFigures, brakeOf, brakeSentence } from './brake.ts';
 export {
   type Checkpoint,
   type FoundCheckpoint,

@@ -71,6 +71,18 @@ export type MetricsLine = StepLine | EpochRecord;
 export const isEpochRecord = (line: MetricsLine): line is EpochRecord => 'epoch' in line;
 
 /**
+ * A line as it was written. JSON has no number for what is not finite, and null in its place: the loss of a skipped step is NaN.
+ * @throws SyntaxError where it is damaged
+ */
+export function parseMetricsLine(text: string): MetricsLine {
+  const line: unknown = JSON.parse(text, (_, value: unknown) => (value === null ? Number.NaN : value));
+  if (typeof line !== 'object' || line === null || Array.isArray(line)) {
+    throw new SyntaxError('expected an object');
+  }
+  return line as MetricsLine;
+}
+
+/**
  * The file, open for appending. Lines are written in order, without blocking. What cannot be written (a full disk) is kept,
  * and tried again with the next line.
  */

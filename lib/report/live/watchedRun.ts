@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { brakeSentence } from '../../train/brake.ts';
 import type { Json } from '../../train/checkpoint.ts';
 import { heartbeat, type LiveStatus, readLiveStatus } from '../../train/live.ts';
-import { isEpochRecord, type MetricsLine, type Scores } from '../../train/metrics.ts';
+import { isEpochRecord, type MetricsLine, parseMetricsLine, type Scores } from '../../train/metrics.ts';
 import { readRunConfig } from '../../train/runFolder.ts';
 import { Tail } from './tail.ts';
 import { type Row, ThinnedRows } from './thinned.ts';
@@ -193,7 +193,7 @@ export class WatchedRun {
   #add(text: string): void {
     let line: MetricsLine;
     try {
-      line = JSON.parse(text) as MetricsLine;
+      line = parseMetricsLine(text);
     } catch {
       return; // a line that was damaged is no curve; `report` says where
     }
