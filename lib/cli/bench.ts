@@ -2,8 +2,10 @@
 
 import { Command, Option } from 'commander';
 import {
+  type Augmentation,
   architecture,
   architectureNames,
+  augmentations,
   type BenchmarkMode,
   benchmark,
   computeTypeOf,
@@ -31,7 +33,7 @@ interface BenchFlags extends CommonFlags, VariantFlags {
   readonly steps: number;
   readonly warmup: number;
   readonly data: string[];
-  readonly augment: 'inception' | 'light' | 'none';
+  readonly augment: Augmentation;
   readonly workers?: number;
 }
 
@@ -47,7 +49,7 @@ export function benchCommand(): Command {
     .option('--steps <n>', 'steps that are counted', integer(1), 10)
     .option('--warmup <n>', 'steps before them', integer(0), 2)
     .option('--data <paths...>', 'synthetic, a folder per class, or tar shards', ['synthetic'])
-    .addOption(new Option('--augment <kind>').choices(['inception', 'light', 'none']).default('inception'))
+    .addOption(new Option('--augment <kind>').choices(augmentations).default('inception'))
     .option('--workers <n>', 'images decoded at the same time', integer(1))
     .action(async (flags: BenchFlags) => {
       for (const arch of flags.arch) checkSize(arch, flags.size, variantOf(arch, flags));

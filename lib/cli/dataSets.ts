@@ -53,6 +53,8 @@ export interface ReadingOptions extends IndexFlags, ShuffleFlags {
   readonly preprocessing?: PreprocessingName;
   readonly augment?: Augmentation;
   readonly color?: boolean;
+  /** Default 'skip'. */
+  readonly onBadImage?: 'skip' | 'fail';
 }
 
 /** Whether paths are shards: archives, patterns, or a folder of such. */
@@ -80,10 +82,12 @@ export async function openImages(
   classes?: readonly string[] | number,
 ): Promise<LabelledImages> {
   const { preprocessing, indexCache, shuffleBuffer, size, augment = 'none', color = false } = options;
+  const { onBadImage = 'skip' } = options;
   const common = {
     size,
     augment,
     color,
+    onBadImage,
     ...(preprocessing === undefined ? {} : resizingOf(preprocessing)),
     onSkip: saySkipped,
   };

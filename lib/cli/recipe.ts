@@ -1,7 +1,7 @@
 // How a model is trained, as flags: optimizer, schedule, augmentation; their defaults and what does not go together.
 
 import { type Command, Option } from 'commander';
-import { type PresetName, presetNames, presets } from '../index.ts';
+import { type Augmentation, augmentations, type PresetName, presetNames, presets } from '../index.ts';
 import { UsageError } from './failure.ts';
 import { boolean, integer, real } from './flags.ts';
 
@@ -28,7 +28,7 @@ export interface RecipeFlags {
   readonly batchNormMomentum: number;
   readonly labelSmoothing: number;
   readonly loss: 'softmax' | 'sigmoid';
-  readonly augment?: 'inception' | 'light' | 'none';
+  readonly augment?: Augmentation;
   readonly color: boolean;
   readonly shuffle: boolean;
 }
@@ -91,11 +91,7 @@ export function withRecipeFlags(command: Command): Command {
         .default('softmax'),
     )
     .addOption(
-      new Option('--augment <kind>', 'default: inception; none for float32 arrays').choices([
-        'inception',
-        'light',
-        'none',
-      ]),
+      new Option('--augment <kind>', 'default: inception; none for float32 arrays').choices(augmentations),
     )
     .option('--color', 'random brightness, contrast, saturation and hue', false)
     .option('--shuffle <true|false>', 'another order each epoch', boolean, true);

@@ -41,6 +41,7 @@ import {
   withVariantFlags,
 } from './flags.ts';
 import { sayHowManySkipped } from './folders.ts';
+import { type ImageFlags, imageOptions, withImageFlags } from './imageFlags.ts';
 import { interruptible } from './interrupt.ts';
 import { count, print, say } from './output.ts';
 import { sayProfile } from './profile.ts';
@@ -58,6 +59,7 @@ interface TrainFlags
     RecipeFlags,
     StartFlags,
     StepFlags,
+    ImageFlags,
     IndexFlags,
     ShuffleFlags,
     DashboardFlags {
@@ -103,6 +105,10 @@ const remembered = [
   'loss',
   'augment',
   'color',
+  'erasing',
+  'mixup',
+  'cutmix',
+  'onBadImage',
   'shuffle',
   'shuffleBuffer',
   'seed',
@@ -125,7 +131,9 @@ export function trainCommand(): Command {
       withIndexFlags(
         withShuffleFlags(
           withDashboardFlags(
-            withStepFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+            withStepFlags(
+              withImageFlags(withRecipeFlags(withVariantFlags(withModelFlags(new Command('train'))))),
+            ),
           ),
         ),
       ),
@@ -267,6 +275,7 @@ async function train(
       augment: flags.augment,
       color: flags.color,
       loss: flags.loss,
+      onBadImage: flags.onBadImage,
       preprocessing: preprocessingOf(before),
       ...(flags.indexCache === undefined ? {} : { indexCache: flags.indexCache }),
       ...(flags.shuffleBuffer === undefined ? {} : { shuffleBuffer: flags.shuffleBuffer }),
@@ -293,6 +302,7 @@ async function train(
       mode: modeOf(flags),
       logEvery: flags.logEvery,
       ...trainerFlags(flags),
+      ...imageOptions(flags),
       ...(threads === undefined ? {} : { threads }),
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
     });

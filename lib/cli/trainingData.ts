@@ -26,6 +26,8 @@ export interface DataFlags extends IndexFlags, ShuffleFlags {
   readonly augment: Augmentation | undefined;
   readonly color: boolean;
   readonly loss: 'softmax' | 'sigmoid';
+  /** What is done with images that cannot be read. */
+  readonly onBadImage: 'skip' | 'fail';
   /** How whole images are resized. */
   readonly preprocessing: PreprocessingName;
 }
@@ -54,10 +56,11 @@ async function openFolders(flags: DataFlags): Promise<TrainingSets> {
   if (paths.length === 1 && !parted && isFolder(beside)) {
     throw new DataError(`${data}: there is a validation/ in it, but no train/`, { file: data });
   }
-  const { preprocessing, indexCache, shuffleBuffer } = flags;
+  const { preprocessing, indexCache, shuffleBuffer, onBadImage } = flags;
   const options: ReadingOptions = {
     size,
     preprocessing,
+    onBadImage,
     ...(indexCache === undefined ? {} : { indexCache }),
     ...(shuffleBuffer === undefined ? {} : { shuffleBuffer }),
   };
@@ -117,7 +120,11 @@ async function openArrays(flags: DataFlags): Promise<TrainingSets> {
     validation:
       flags.validation === undefined
         ? undefined
-        : await openImages([flags.validation], { size, preprocessing: flags.preprocessing }),
+        : await openImages([flags.validation], {
+            size,
+            preprocessing: flags.preprocessing,
+            onBadImage: flags.onBadImage,
+          }),
     named: false,
   };
 }

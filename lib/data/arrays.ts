@@ -174,6 +174,11 @@ class FloatArrays implements Dataset {
           `got '${plan.augment}'${plan.color ? ' with color' : ''}`,
       );
     }
+    if (plan.erasing > 0 || plan.mixup > 0 || plan.cutmix > 0) {
+      throw new ArgumentError(
+        'erasing, mixup, cutmix: they need uint8 images; float32 images are taken as they stand',
+      );
+    }
     return this.#load(plan);
   }
 

@@ -31,6 +31,7 @@ export interface CropRange {
 const CROPS: Readonly<Record<Exclude<Augmentation, 'none'>, CropRange>> = {
   inception: { area: [0.08, 1], aspect: [3 / 4, 4 / 3] },
   light: { area: [0.8, 1], aspect: [9 / 10, 10 / 9] },
+  randaugment: { area: [0.08, 1], aspect: [3 / 4, 4 / 3] },
 };
 
 const CROP_TRIES = 10;

@@ -13,6 +13,16 @@ export interface Batch {
   readonly labels: Int32Array | Uint8Array;
   /** Which samples of the data set these are; [n]. */
   readonly sampleIds?: readonly number[];
+  /** Where each image has been mixed with another one; absent: none has. */
+  readonly mix?: LabelMix;
+}
+
+/** What was mixed into the images of a batch. A label counts as much as its image's share of the pixels. */
+export interface LabelMix {
+  /** The other image's, as {@link Batch.labels}. */
+  readonly labels: Int32Array | Uint8Array;
+  /** [n], the image's own share, 0 to 1; the rest is the other one's. */
+  readonly shares: Float32Array;
 }
 
 /**
@@ -21,11 +31,15 @@ export interface Batch {
  * - `inception`: a crop of 0.08 to 1 of the area with aspect 3/4 to 4/3, and a horizontal flip half of the
  *   time (Szegedy et al., "Going Deeper with Convolutions", section 6).
  * - `light`: a crop of 0.8 to 1 of the area with aspect 9/10 to 10/9, and the flip.
+ * - `randaugment`: as `inception`, then two ops of magnitude 9 (of 30) out of fourteen: shears, translations,
+ *   rotation, colours, sharpness, posterizing, solarizing, equalizing (Cubuk et al., "RandAugment", arXiv 1909.13719;
+ *   ops and strengths of torchvision).
  * - `none`: the image as it is, resized.
  */
-export type Augmentation = 'inception' | 'light' | 'none';
+export type Augmentation = 'inception' | 'light' | 'randaugment' | 'none';
 
-const AUGMENTATIONS: readonly string[] = ['inception', 'light', 'none'] satisfies readonly Augmentation[];
+/** All of them. */
+export const augmentations: readonly Augmentation[] = ['inception', 'light', 'randaugment', 'none'];
 
 /** One pass over a data set. */
 export interface BatchOptions {
@@ -62,6 +76,22 @@ export interface BatchOptions {
   readonly augment?: Augmentation;
   /** Random brightness, contrast, saturation and hue. Default: what the data set was made with. */
   readonly color?: boolean;
+  /**
+   * Probability that a rectangle of an image, 0.02 to 0.4 of its area, is filled with noise (Zhong et al., "Random Erasing
+   * Data Augmentation", arXiv 1708.04896). Default 0.
+   */
+  readonly erasing?: number;
+  /**
+   * Blends each image of a batch with another one of it, x = λ x + (1 - λ) x', λ from Beta(mixup, mixup), one λ for a batch
+   * (Zhang et al., "mixup", arXiv 1710.09412). Default 0: not at all. Where `cutmix` is given too, each batch gets one of
+   * them, by an even chance.
+   */
+  readonly mixup?: number;
+  /**
+   * Puts a rectangle of another image of the batch into each, 1 - λ of the area, λ from Beta(cutmix, cutmix) (Yun et al.,
+   * "CutMix", arXiv 1905.04899). Default 0: not at all.
+   */
+  readonly cutmix?: number;
 }
 
 /** Labelled images that can be read in batches, any number of times. */
@@ -100,6 +130,9 @@ export interface BatchPlan {
   readonly signal: AbortSignal | undefined;
   readonly augment: Augmentation;
   readonly color: boolean;
+  readonly erasing: number;
+  readonly mixup: number;
+  readonly cutmix: number;
 }
 
 /** Throws an ArgumentError unless `value` is an integer of at least `least`. */
@@ -112,11 +145,22 @@ export function checkInteger(name: string, value: number, least: number): number
 
 /** Throws an ArgumentError unless `value` is the name of an augmentation. */
 export function checkAugmentation(value: Augmentation): Augmentation {
-  if (!AUGMENTATIONS.includes(value)) {
-    throw new ArgumentError(`augment: expected one of ${AUGMENTATIONS.join(', ')}, got ${String(value)}`);
+  if (!augmentations.includes(value)) {
+    throw new ArgumentError(`augment: expected one of ${augmentations.join(', ')}, got ${String(value)}`);
   }
   return value;
 }
+
+/** Throws an ArgumentError unless `value` is a number from 0 to `most`. */
+export function checkAmount(name: string, value: number, most: number): number {
+  if (!(value >= 0 && value <= most)) {
+    throw new ArgumentError(`${name}: expected a number from 0 to ${most}, got ${value}`);
+  }
+  return value;
+}
+
+/** Largest parameter of the Beta distributions of mixing; beyond it all images would be mixed half and half. */
+export const maxMixing = 1000;
 
 /** Checks the options of one pass and fills in the defaults. */
 export function planBatches(
@@ -137,5 +181,8 @@ export function planBatches(
     signal: options.signal,
     augment: checkAugmentation(options.augment ?? defaults.augment),
     color: options.color ?? defaults.color,
+    erasing: checkAmount('erasing', options.erasing ?? 0, 1),
+    mixup: checkAmount('mixup', options.mixup ?? 0, maxMixing),
+    cutmix: checkAmount('cutmix', options.cutmix ?? 0, maxMixing),
   };
 }

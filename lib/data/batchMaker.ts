@@ -1,7 +1,9 @@
 // Making of one batch: which samples it has, what stands in for those that cannot be read, and who decodes them.
+import { LoadError } from '../core/errors.ts';
 import { augmentationCrop, augmentationFlip, randomColor } from './augment.ts';
 import type { BatchPlan } from './batch.ts';
 import { decodeImage, transformPixels, UnreadableImageError, unreadable } from './decode.ts';
+import { type BatchMix, drawMix } from './mix.ts';
 import { type ImageJob, ImagePool, type ImageRules, imageSupport } from './pool.ts';
 import { Gate, GateClosed } from './prefetch.ts';
 import { below, Purpose, randomBlock } from './random.ts';
@@ -26,6 +28,8 @@ export interface MadeBatch {
   readonly sampleIds: readonly number[];
   /** In the order of the places, and of the attempts at each. */
   readonly failures: readonly SampleFailure[];
+  /** Each image has been mixed with the one before it, the first with the last. */
+  readonly mix: BatchMix | undefined;
 }
 
 /** A place of a batch with the sample that is to fill it. */
@@ -49,6 +53,10 @@ export class BatchMaker {
   readonly #order: Uint32Array | undefined;
   readonly #rules: ImageRules;
   readonly #pool: ImagePool | undefined;
+  /** Whether the pool decodes JPEGs. */
+  readonly #native: boolean;
+  /** What the pool does to images that sharp has decoded, cropped and recoloured; undefined: nothing. */
+  readonly #after: ImageRules | undefined;
   /** What sharp decodes; so many at the same time. */
   readonly #others: Gate;
 
@@ -56,11 +64,17 @@ export class BatchMaker {
     this.#source = source;
     this.#plan = plan;
     this.#order = order;
-    const { augment, color, seed, epoch } = plan;
-    this.#rules = { ...source.decode, augment, color, seed, epoch };
+    const { augment, color, seed, epoch, erasing } = plan;
+    const randAugment = augment === 'randaugment' ? randAugmentation : undefined;
+    this.#rules = { ...source.decode, augment, color, seed, epoch, erasing, randAugment };
     // Whole images are those that are evaluated and predicted, which sharp decodes wherever they come from.
-    const native = augment !== 'none' && imageSupport().native;
-    this.#pool = native ? new ImagePool(plan.workers) : undefined;
+    this.#native = augment !== 'none' && imageSupport().native;
+    const { height, width } = source.decode;
+    const changes = erasing > 0 || randAugment !== undefined;
+    this.#after = changes ? { height, width, seed, epoch, erasing, randAugment } : undefined;
+    const mixes = plan.mixup > 0 || plan.cutmix > 0;
+    if (changes || mixes) needSupport();
+    this.#pool = this.#native || changes || mixes ? new ImagePool(plan.workers) : undefined;
     this.#others = new Gate(plan.workers);
   }
 
@@ -98,7 +112,17 @@ export class BatchMaker {
       if (!dropLast || places.length === 0 || attempt > maxSubstitutes) break;
       places = places.map(({ place }) => this.#place(place, this.#substitute(from + place, attempt)));
     }
-    return { ...compact(images, stride, used), failures: failed.flat() };
+    const made = compact(images, stride, used);
+    return { ...made, failures: failed.flat(), mix: await this.#mix(at, made) };
+  }
+
+  /** Mixes the images of a batch, where that is asked for. */
+  async #mix(batch: number, { images, sampleIds }: Pick<MadeBatch, 'images' | 'sampleIds'>) {
+    const { seed, epoch, mixup, cutmix } = this.#plan;
+    const { height, width } = this.#rules;
+    const mix = drawMix({ seed, epoch, batch, mixup, cutmix }, { height, width });
+    if (mix !== undefined && sampleIds.length > 0) await this.#pool?.mix(images, height, width, mix);
+    return mix;
   }
 
   #place(place: number, sample: number): Place {
@@ -120,7 +144,7 @@ export class BatchMaker {
 
   /** Fills the places; returns those whose sample cannot be read. */
   async #fill(places: readonly Place[], images: Uint8Array, stride: number): Promise<Unfilled[]> {
-    if (this.#pool === undefined) return await this.#fillFromOther(places, images, stride);
+    if (this.#pool === undefined || !this.#native) return await this.#fillFromOther(places, images, stride);
     const left = await this.#pool.make(this.#rules, places, images);
     if (left.some(({ status }) => status === 'cancelled')) throw new GateClosed();
     const unfilled = left.filter(({ status }) => status === 'unreadable');
@@ -136,7 +160,9 @@ export class BatchMaker {
     const unfilled: Unfilled[] = [];
     const tasks = places.map(async (job) => {
       try {
-        images.set(await this.#others.run(() => this.#load(job)), job.place * stride);
+        const pixels = await this.#others.run(() => this.#load(job));
+        if (this.#after === undefined) images.set(pixels, job.place * stride);
+        else await this.#change(pixels, job, images, this.#after);
       } catch (error) {
         if (!(error instanceof UnreadableImageError)) throw error;
         unfilled.push({ job, error });
@@ -144,6 +170,14 @@ export class BatchMaker {
     });
     await allDone(tasks);
     return unfilled;
+  }
+
+  /** Changes finished pixels on their way to their place. */
+  async #change(pixels: Uint8Array, job: Place, images: Uint8Array, rules: ImageRules): Promise<void> {
+    const { height, width } = rules;
+    const input = { pixels, height, width };
+    const left = await this.#pool?.make(rules, [{ ...job, input }], images);
+    if (left?.some(({ status }) => status === 'cancelled')) throw new GateClosed();
   }
 
   /** [height, width, 3]. Rejects with an UnreadableImageError where the sample is at fault. */
@@ -160,6 +194,17 @@ export class BatchMaker {
       ? await transformPixels(input.pixels, input, options)
       : await decodeImage(input, options);
   }
+}
+
+/** How strong `randaugment` is: what torchvision does unless told otherwise. */
+const randAugmentation = { ops: 2, magnitude: 9 } as const;
+
+/** Throws where there are no native images, which changes and mixes of finished images need. */
+function needSupport(): void {
+  const support = imageSupport();
+  if (support.native) return;
+  const what = 'randaugment, erasing, mixup and cutmix need the native image library';
+  throw new LoadError(`${what}: ${support.reason}`, { code: 'BACKEND_MISSING', fixes: support.fixes });
 }
 
 /** Bytes that nobody has set: zeros would be written on the JavaScript thread. */

@@ -4,6 +4,7 @@ import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { DataError } from '../core/errors.ts';
 import { type ColorMap, centerCrop, type ImageSize, type Rectangle } from './augment.ts';
 import { checkInteger } from './batch.ts';
+import { checkJpegMemory } from './jpegHeader.ts';
 import type { FileRange, Pixels } from './source.ts';
 
 /**
@@ -97,6 +98,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions): Pr
   checkInteger('width', options.width, 1);
   return await withReason(input, async () => {
     const bytes = await readImageFile(input);
+    checkJpegMemory(bytes);
     const crop = options.crop ?? resizeCrop(options.resize ?? 'stretch');
     const rectangle = crop?.(await orientedSize(sharp(bytes, SHARP_OPTIONS)));
     return await render(sharp(bytes, SHARP_OPTIONS), rectangle, options);

@@ -2,7 +2,14 @@
 
 export { type ArraysOptions, arrays, type ImageArray, type ManyHotArray } from './arrays.ts';
 export type { ColorMap, ImageSize, Rectangle } from './augment.ts';
-export type { Augmentation, Batch, BatchOptions, Dataset } from './batch.ts';
+export {
+  type Augmentation,
+  augmentations,
+  type Batch,
+  type BatchOptions,
+  type Dataset,
+  type LabelMix,
+} from './batch.ts';
 export {
   type DecodeOptions,
   decodeImage,

@@ -92,12 +92,22 @@ export async function* loadBatches(
       }
       if (n === 0) continue; // all of them unreadable, and few enough to go on
       const { height, width } = source.decode;
-      yield { images, shape: [n, height, width, 3], labels: source.labels(sampleIds), sampleIds };
+      const { share } = batch.mix ?? {};
+      const labels = source.labels(sampleIds);
+      yield {
+        ...{ images, shape: [n, height, width, 3], labels, sampleIds },
+        ...(share !== undefined && {
+          mix: { labels: source.labels(before(sampleIds)), shares: new Float32Array(n).fill(share) },
+        }),
+      };
     }
   } finally {
     await maker.close();
   }
 }
+
+/** Each place's neighbour: the one before it, and the last one of the first. */
+const before = (ids: readonly number[]): number[] => ids.map((_, i) => ids.at(i - 1) as number);
 
 /** How many batches an epoch has. */
 export function batchCount(source: Pick<SampleSource, 'name' | 'length'>, plan: BatchPlan): number {

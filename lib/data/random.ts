@@ -8,6 +8,8 @@ export const Purpose = {
   flip: 0x64617402,
   color: 0x64617403,
   substitute: 0x64617404,
+  // 05 to 07 are RandAugment's and erasing's, in native/images/draws.h.
+  mix: 0x64617408,
   shards: 0x64617410,
   shardBuffer: 0x64617411,
 } as const;

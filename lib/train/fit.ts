@@ -226,7 +226,7 @@ export class Fit implements Disposable {
 
   /** The batches of the epoch in progress, from the next one on. */
   #batches(): AsyncIterable<Batch> {
-    const { batchSize, seed, shuffle, augment, color, workers } = this.#settings;
+    const { batchSize, seed, shuffle, augment, color, workers, erasing, mixup, cutmix } = this.#settings;
     const { signal } = this.#options;
     if (!isDataset(this.#data)) return this.#data;
     const { epoch, batch } = this.#position;
@@ -237,6 +237,7 @@ export class Fit implements Disposable {
       shuffle,
       startBatch: batch,
       dropLast: true,
+      ...{ erasing, mixup, cutmix },
       ...(augment === undefined ? {} : { augment }),
       ...(color === undefined ? {} : { color }),
       ...(workers === undefined ? {} : { workers }),

@@ -84,6 +84,7 @@ export function checkFit({ model, data, options }: FitParts): void {
 export function decisive({ model, data, settings, computeType }: FitParts): RunState['config'] {
   const { optimizer, weightDecay, polyak, labelSmoothing, loss, classWeights, seed } = settings;
   const { batchSize, accumulate, clipNorm, augment, color, shuffle, lossScale } = settings;
+  const { erasing, mixup, cutmix } = settings;
   const frozen = model.network
     .modules()
     .filter(([, layer]) => !layer.trainable && Object.keys(layer.ownParameters()).length > 0);
@@ -108,6 +109,9 @@ export function decisive({ model, data, settings, computeType }: FitParts): RunS
     ...(clipNorm !== undefined && { clipNorm }),
     augment: augment ?? null,
     color: color ?? null,
+    ...(erasing > 0 && { erasing }),
+    ...(mixup > 0 && { mixup }),
+    ...(cutmix > 0 && { cutmix }),
     shuffle,
     frozen: frozen.map(([path]) => path),
     images: isDataset(data) ? data.length : null,

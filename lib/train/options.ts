@@ -5,7 +5,7 @@ import { type Precision, precisions } from '../classify/precision.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { seedKey } from '../core/philox.ts';
 import type { Batch, Dataset } from '../data/batch.ts';
-import { type Augmentation, checkAugmentation, checkInteger } from '../data/batch.ts';
+import { type Augmentation, checkAmount, checkAugmentation, checkInteger, maxMixing } from '../data/batch.ts';
 import type { LossScaleOptions, LossScaleReading } from '../optim/lossScaler.ts';
 import { type OptimizerSpec, sgd } from '../optim/optimizer.ts';
 import { constant, type Schedule } from '../optim/schedule.ts';
@@ -58,6 +58,14 @@ export interface TrainerOptions {
   readonly augment?: Augmentation;
   /** Random colour of training images. Default: what the data set was made with. */
   readonly color?: boolean;
+  /** Probability that a rectangle of a training image is filled with noise: `BatchOptions.erasing`. Default 0. */
+  readonly erasing?: number;
+  /**
+   * Mixes training images, and their labels in the loss: `BatchOptions.mixup` and `cutmix`. The loss of an image is
+   * share · loss(own label) + (1 - share) · loss(other label). Default 0: not at all.
+   */
+  readonly mixup?: number;
+  readonly cutmix?: number;
   /** Whether the order changes at random each epoch. Default true. */
   readonly shuffle?: boolean;
   /** Images decoded at the same time. Default: by the number of processors. Changes no result. */
@@ -217,6 +225,9 @@ export function trainerSettings(options: TrainerOptions, classes: number): Train
     clipNorm,
     augment: options.augment === undefined ? undefined : checkAugmentation(options.augment),
     color: options.color,
+    erasing: checkAmount('erasing', options.erasing ?? 0, 1),
+    mixup: checkAmount('mixup', options.mixup ?? 0, maxMixing),
+    cutmix: checkAmount('cutmix', options.cutmix ?? 0, maxMixing),
     shuffle: options.shuffle ?? true,
     workers: options.workers,
     mode: oneOf('mode', options.mode ?? 'compiled', ['compiled', 'eager']),

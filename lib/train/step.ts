@@ -274,7 +274,7 @@ function differentiated(
   images: Tensor,
 ): StepOutput & { readonly gradients: readonly Tensor[] } {
   const { model, optimizer, labelSmoothing, gate, computeType = 'f32' } = parts;
-  const { labels, weights, counter } = inputs;
+  const { labels, weights, other, counter } = inputs;
   const parameters = [...optimizer.parameters.values()];
   // A kernel's gradient is that of its copy, where a layer has read that.
   const copies = copy === undefined ? [] : parameters.map((parameter) => copy.parts.get(parameter) as Tensor);
@@ -287,7 +287,10 @@ function differentiated(
           ? ops.softmaxCrossEntropy(outputs, labels, { smoothing: labelSmoothing })
           : ops.sigmoidCrossEntropy(outputs, labels, { smoothing: labelSmoothing });
       // Weighted losses are divided by the number of images, not by the sum of the weights, as Keras does.
-      return ops.mean(weights === undefined ? each : ops.multiply(each, weights));
+      const own = weights === undefined ? each : ops.multiply(each, weights);
+      if (other === undefined) return ops.mean(own);
+      const theirs = ops.softmaxCrossEntropy(outputs, other.labels, { smoothing: labelSmoothing });
+      return ops.mean(ops.add(own, ops.multiply(theirs, other.weights)));
     };
     const value = context.auxiliary.reduce(
       (sum, { logits, weight }) => ops.add(sum, ops.scale(lossOf(logits), weight)),

@@ -6,7 +6,7 @@ import { divide, type FlatVariable, flatLayout } from '../core/flat.ts';
 import { seedKey } from '../core/philox.ts';
 import { scope } from '../core/scope.ts';
 import { type Tensor, tensor, type Variable, variable } from '../core/tensor.ts';
-import type { Batch } from '../data/batch.ts';
+import type { Batch, LabelMix } from '../data/batch.ts';
 import type { LossKind } from './evaluate.ts';
 
 /** How labels are read, and where everything goes. */
@@ -40,6 +40,8 @@ export class StepInputs implements Disposable {
   readonly labels: Variable;
   /** f32 [n], or absent */
   readonly weights: Variable | undefined;
+  /** Of images that are mixed, for softmax: labels i32 [n] of what is mixed in, and their weights f32 [n]. */
+  readonly other: { readonly labels: Variable; readonly weights: Variable } | undefined;
   /** i32 [2]: seed and number of the batch */
   readonly counter: Variable;
   readonly #settings: InputSettings;
@@ -54,8 +56,8 @@ export class StepInputs implements Disposable {
   /** For batches such as this one, which is written as the first. Throws where labels do not fit to it or to the loss. */
   constructor(settings: InputSettings, batch: Batch, numbers: StepNumbers) {
     this.#settings = settings;
-    const { images, labels, shape } = batch;
-    const { backend, classWeights, loss, classes, seed } = settings;
+    const { images, labels, shape, mix } = batch;
+    const { backend, loss, classes, seed } = settings;
     this.#shape = shape;
     this.#imageType = images.constructor;
     const [low, high] = seedKey(seed);
@@ -66,9 +68,15 @@ export class StepInputs implements Disposable {
       return input;
     };
     try {
-      this.labels = made(this.#labelsOf(labels), loss === 'sigmoid' ? [shape[0], classes] : [shape[0]]);
-      this.weights =
-        classWeights === undefined ? undefined : made(weightsOf(oneLabel(labels), classWeights), [shape[0]]);
+      this.labels = made(this.#targetsOf(batch), loss === 'sigmoid' ? [shape[0], classes] : [shape[0]]);
+      const weights = this.#weightsOf(labels, loss === 'softmax' ? mix?.shares : undefined);
+      this.weights = weights && made(weights, [shape[0]]);
+      if (mix !== undefined && loss === 'softmax') {
+        this.other = {
+          labels: made(oneLabel(mix.labels), [shape[0]]),
+          weights: made(this.#weightsOf(mix.labels, rest(mix)) as Float32Array, [shape[0]]),
+        };
+      }
       this.images = made(images, shape);
       this.counter = made(this.#counterData, [2]);
       const scalars = [[], [], []];
@@ -98,9 +106,11 @@ export class StepInputs implements Disposable {
   }
 
   /** Whether a batch has the shape and type of these. */
-  fit({ images, shape }: Batch): boolean {
+  fit({ images, shape, mix }: Batch): boolean {
     const own = this.#shape;
+    const mixed = mix !== undefined && this.#settings.loss === 'softmax';
     return (
+      mixed === (this.other !== undefined) &&
       shape[0] === own[0] &&
       shape[1] === own[1] &&
       shape[2] === own[2] &&
@@ -109,10 +119,15 @@ export class StepInputs implements Disposable {
   }
 
   /** Queues the writes; what is given may be changed as soon as this returns. */
-  write({ images, labels }: Batch, numbers: StepNumbers): void {
-    this.labels.set(this.#labelsOf(labels));
-    const { classWeights } = this.#settings;
-    if (classWeights !== undefined) this.weights?.set(weightsOf(oneLabel(labels), classWeights));
+  write(batch: Batch, numbers: StepNumbers): void {
+    const { images, labels, mix } = batch;
+    this.labels.set(this.#targetsOf(batch));
+    const weights = this.weights && this.#weightsOf(labels, this.other && mix?.shares);
+    if (weights !== undefined) this.weights?.set(weights);
+    if (mix !== undefined && this.other !== undefined) {
+      this.other.labels.set(oneLabel(mix.labels));
+      this.other.weights.set(this.#weightsOf(mix.labels, rest(mix)) as Float32Array);
+    }
     this.images.set(images);
     this.advance(numbers);
   }
@@ -132,9 +147,25 @@ export class StepInputs implements Disposable {
     this.#scalars.set(this.#scalarData);
   }
 
-  #labelsOf(labels: Int32Array | Uint8Array): Int32Array | Float32Array {
+  /** Labels i32 [n]; for sigmoid targets f32 [n, classes], which are mixed as the images are. */
+  #targetsOf({ labels, mix }: Batch): Int32Array | Float32Array {
     const { loss, classes } = this.#settings;
-    return loss === 'sigmoid' ? manyHot(labels, this.#shape[0], classes) : oneLabel(labels);
+    if (loss === 'softmax') return oneLabel(labels);
+    const targets = manyHot(labels, this.#shape[0], classes);
+    if (mix === undefined) return targets;
+    const others = manyHot(mix.labels, this.#shape[0], classes);
+    return targets.map((target, i) => {
+      const share = mix.shares[Math.floor(i / classes)] as number;
+      return share * target + (1 - share) * (others[i] as number);
+    });
+  }
+
+  /** f32 [n]: shares times the weights of the labels' classes; undefined: all 1. */
+  #weightsOf(labels: Int32Array | Uint8Array, shares: Float32Array | undefined): Float32Array | undefined {
+    const { classWeights } = this.#settings;
+    if (classWeights === undefined) return shares;
+    const weights = weightsOf(oneLabel(labels), classWeights);
+    return shares === undefined ? weights : weights.map((weight, i) => weight * (shares[i] as number));
   }
 
   /** Frees it where a `using` block ends. */
@@ -142,6 +173,9 @@ export class StepInputs implements Disposable {
     for (const input of this.#made) input.dispose();
   }
 }
+
+/** The other image's share. */
+const rest = ({ shares }: LabelMix): Float32Array => shares.map((share) => 1 - share);
 
 function oneLabel(labels: Int32Array | Uint8Array): Int32Array {
   if (labels instanceof Int32Array) return labels;

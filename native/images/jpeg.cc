@@ -16,8 +16,10 @@ namespace dw::images {
 
 namespace {
 
-// Of the library's own memory, which holds all coefficients of a progressive image.
-constexpr long kMaxMemory = 1L << 30;
+// Of the library's own memory, which holds all coefficients of a progressive image: 3 bytes a pixel. So much, and so much for
+// each byte of the file: a photograph has half a bit a pixel or more, and no small file may claim a large image.
+constexpr long kMaxMemory = 48L << 20;
+constexpr long kMaxMemoryPerByte = 64;
 // A small file can have as many scans over a large image as it likes; real ones have about ten.
 constexpr int kMaxScans = 500;
 // Columns beside the part that its chroma is interpolated from.
@@ -34,7 +36,6 @@ JpegDecoder::JpegDecoder() {
   errors_.unsupported = false;
   if (setjmp(errors_.jump)) throw std::bad_alloc();
   jpeg_create_decompress(&info_);
-  info_.mem->max_memory_to_use = kMaxMemory;
   progress_.progress_monitor = progress;
   info_.progress = &progress_;
   jpeg_save_markers(&info_, JPEG_APP0 + 1, 0xffff);
@@ -46,6 +47,9 @@ void JpegDecoder::fail(j_common_ptr info) {
   auto* errors = reinterpret_cast<Errors*>(info->err);
   info->err->format_message(info, errors->message);
   const int code = info->err->msg_code;
+  if (code == JERR_NO_BACKING_STORE) {
+    std::snprintf(errors->message, sizeof errors->message, "too large for a progressive JPEG of so few bytes");
+  }
   errors->unsupported = code == JERR_SOF_UNSUPPORTED || code == JERR_BAD_PRECISION ||
                         code == JERR_CONVERSION_NOTIMPL || code == JERR_BAD_J_COLORSPACE;
   std::longjmp(errors->jump, 1);
@@ -73,6 +77,7 @@ void JpegDecoder::open(const uint8_t* data, size_t length) {
   jpeg_abort_decompress(&info_);  // what the image before left unread
   errors_.unsupported = false;
   if (setjmp(errors_.jump)) failed();
+  info_.mem->max_memory_to_use = kMaxMemory + kMaxMemoryPerByte * static_cast<long>(length);
   jpeg_mem_src(&info_, data, static_cast<unsigned long>(length));
   jpeg_read_header(&info_, TRUE);
   if (static_cast<int64_t>(info_.image_width) * info_.image_height > kMaxPixels) {

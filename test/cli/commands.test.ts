@@ -538,6 +538,9 @@ describe('depthwise commands', function () {
       expect(ended.stderr)
         .to.include(`left out: ${bad}: `)
         .and.match(/1 image left out/);
+      const strict = await runCommand(...args, '--on-bad-image', 'fail', '--out', at('mixed-strict'));
+      expect(strict.stderr).to.include(`${bad}: `).and.not.include('left out');
+      expect(strict.code).to.equal(1);
       await writeFile(join(mixed, 'train', 'blue', '4.jpg'), 'text');
       const two = await runCommand(...args, '--batch', '5', '--out', at('mixed-run-2'));
       expect(two.stderr).to.match(/2 of 10 images cannot be read, more than 1 %/);

@@ -75,6 +75,10 @@ describe('wrong arguments', () => {
     ['train data --steps 1 --epochs 1', /--epochs and --steps exclude each other/],
     ['train data --epochs 0', /at least 1/],
     ['train data --lr 0', /Expected a number above 0/],
+    ['train data --on-bad-image ignore', /Allowed choices are skip, fail/],
+    ['train data --mixup -1', /at least 0/],
+    ['train data --erasing 2', /at least 0/],
+    ['train data --augment autoaugment', /Allowed choices are inception, light, randaugment, none/],
     ['train data --polyak 1', /at least 0 and below 1/],
     ['train data --optimizer lion', /Allowed choices are sgd, rmsprop, adam/],
     [

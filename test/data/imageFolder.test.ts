@@ -136,7 +136,7 @@ describe('imageFolder: listing', () => {
     // @ts-expect-error not an augmentation
     expect(() => set.batches({ batchSize: 4, augment: 'heavy' })).to.throw(
       ArgumentError,
-      /inception, light, none/,
+      /inception, light, randaugment, none/,
     );
   });
 });

@@ -1,13 +1,16 @@
 // Tests of the native image pipeline: pixels against Pillow and torchvision, random numbers against augment.ts, damaged
 // files, and that the number of threads changes nothing.
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import sharp, { type Sharp } from 'sharp';
 import { augmentationCrop, augmentationFlip, type ImageSize, randomColor } from '../../lib/data/augment.ts';
 import { decodeImage } from '../../lib/data/decode.ts';
 import { imageFolder } from '../../lib/data/index.ts';
 import { type ImageJob, ImagePool, type ImageRules, imageSupport } from '../../lib/data/pool.ts';
-import { gradient, plain, put, temporaryFolder } from './makeImages.ts';
+import { bombPng, gradient, plain, pngFile, put, temporaryFolder } from './makeImages.ts';
 
 interface Recorded {
   readonly resized: readonly {
@@ -241,6 +244,59 @@ const support = imageSupport();
     const deep = Buffer.from(file);
     deep[frame] = 12;
     expect(await reason(deep)).to.match(/^other: Unsupported JPEG data precision 12/);
+  });
+
+  it('that are bombs are refused without memory for them: less than 64 MB more', async function () {
+    this.timeout(60_000);
+    const file = await scene(400, 300).jpeg().toBuffer();
+    const frame = file.indexOf(Buffer.of(0xff, 0xc0)) + 4;
+    const progressive = await scene(400, 300).jpeg({ progressive: true }).toBuffer();
+    const sized = (height: number, width: number, from = file) => {
+      const bytes = Buffer.from(from);
+      const at = from === file ? frame : from.indexOf(Buffer.of(0xff, 0xc2)) + 4;
+      bytes.writeUInt16BE(height, at + 1);
+      bytes.writeUInt16BE(width, at + 3);
+      return bytes;
+    };
+    const header = Buffer.alloc(13);
+    header.writeUInt32BE(0x7fffffff, 0);
+    header.writeUInt32BE(0x7fffffff, 4);
+    header.set([8, 2], 8);
+    const files = {
+      'a/bomb.png': await bombPng(30_000),
+      'a/bomb.jpg': sized(30_000, 30_000),
+      'a/widest.jpg': sized(65_500, 65_500),
+      // Within the limit, and cut off: its rows are decoded one by one until they end.
+      'a/tall.jpg': sized(16_000, 16_000),
+      'b/progressive.jpg': sized(16_000, 16_000, progressive),
+      'b/absurd.png': pngFile([
+        ['IHDR', header],
+        ['IDAT', Buffer.alloc(10)],
+        ['IEND', Buffer.alloc(0)],
+      ]),
+      'b/cut.jpg': file.subarray(0, file.length / 2),
+      'b/empty.jpg': Buffer.alloc(0),
+      'b/text.jpg': Buffer.from('not an image'),
+    };
+    for (const [name, bytes] of Object.entries(files)) put(`${folder.path}/bombs/${name}`, bytes);
+    for (const name of ['a/1.jpg', 'a/2.jpg', 'b/3.jpg', 'b/4.jpg']) put(`${folder.path}/good/${name}`, file);
+    put(`${folder.path}/good/b/5.png`, await scene(400, 300).png().toBuffer());
+    expect(files['a/bomb.png'].length).to.be.below(200_000);
+    const run = join(import.meta.dirname, 'bombRun.ts');
+    const [bombs, good] = [`${folder.path}/bombs`, `${folder.path}/good`];
+    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', run, bombs, good]);
+    const { skipped, grownBytes } = JSON.parse(stdout) as {
+      skipped: [string, string][][];
+      grownBytes: number;
+    };
+    for (const each of skipped) {
+      const reasons = new Map(each.map(([path, reason]) => [path.slice(bombs.length + 1), reason]));
+      expect([...reasons.keys()].sort()).to.deep.equal(Object.keys(files).sort());
+      for (const name of ['a/bomb.png', 'a/bomb.jpg', 'a/widest.jpg']) {
+        expect(reasons.get(name), name).to.match(/pixels|dimension|too large/i);
+      }
+    }
+    expect(grownBytes).to.be.below(64e6);
   });
 
   it('that were asked for are not begun once that is cancelled', async () => {

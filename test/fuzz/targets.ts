@@ -8,7 +8,8 @@ import { buffer } from 'node:stream/consumers';
 import sharp from 'sharp';
 import { ZipFile } from 'yazl';
 import { CheckpointError } from '../../lib/core/errors.ts';
-import { decodeImage, imageInfo } from '../../lib/data/decode.ts';
+import { decodeImage, imageInfo, unreadable } from '../../lib/data/decode.ts';
+import { ImagePool, imageSupport } from '../../lib/data/pool.ts';
 import { indexText, parseClasses, parseIndex } from '../../lib/data/shardIndex.ts';
 import { scanShard } from '../../lib/data/shardScan.ts';
 import { buildH5, readH5 } from '../../lib/interop/h5File.ts';
@@ -33,6 +34,9 @@ export interface Target {
   /** Gives a value, or throws an error of this package. */
   parse(bytes: Uint8Array): unknown;
 }
+
+/** For the native decoder; its thread ends with the process. */
+let fuzzPool: ImagePool | undefined;
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -91,6 +95,36 @@ async function readAsRun(
     rmSync(folder, { recursive: true });
   }
 }
+
+/** The native decoder: whole images and crops of them, shrunk while decoding and not. */
+const jpeg: Target = {
+  seeds: async () => {
+    const noise = Buffer.from(
+      Uint8Array.from({ length: 40 * 56 * 3 }, (_, i) => (i * 37 + (i >> 5) * 11) % 256),
+    );
+    const picture = sharp(noise, { raw: { width: 40, height: 56, channels: 3 } });
+    const kinds = [
+      picture.clone().jpeg({ quality: 40 }),
+      picture.clone().jpeg({ chromaSubsampling: '4:4:4', progressive: true }),
+      picture.clone().withMetadata({ orientation: 6 }).jpeg(),
+      picture.clone().greyscale().jpeg(),
+      picture.clone().toColourspace('cmyk').jpeg(),
+    ];
+    return Promise.all(kinds.map((kind) => kind.toBuffer()));
+  },
+  parse: async (bytes) => {
+    fuzzPool ??= new ImagePool(1);
+    const jobs = Array.from({ length: 4 }, (_, sample) => ({ input: bytes, sample }));
+    for (const rules of [
+      { height: 6, width: 5 },
+      { height: 60, width: 50, augment: 'inception' },
+    ] as const) {
+      const out = new Uint8Array(rules.height * rules.width * 3);
+      const [failure] = await fuzzPool.make(rules, jobs, out);
+      if (failure !== undefined) throw unreadable(bytes, failure.reason);
+    }
+  },
+};
 
 export const targets: Readonly<Record<string, Target>> = {
   safetensors: {
@@ -192,6 +226,7 @@ export const targets: Readonly<Record<string, Target>> = {
       return openCheckpoint(run).finally(() => rmSync(run, { recursive: true }));
     },
   },
+  ...(imageSupport().native ? { jpeg } : {}),
   image: {
     seeds: async () => {
       const picture = sharp({ create: { width: 16, height: 16, channels: 3, background: '#345' } });
