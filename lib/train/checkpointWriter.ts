@@ -70,11 +70,15 @@ export class CheckpointWriter {
     this.#worker ??= startThread();
     const worker = this.#worker;
     worker.ref(); // the process must not end before this is written
+    const answered = new AbortController(); // listeners of this checkpoint do not outlast it
+    const { signal } = answered;
     try {
       worker.postMessage(job, blocks);
       const [answer] = (await Promise.race([
-        once(worker, 'message'),
-        once(worker, 'exit').then(([code]) => Promise.reject(new Error(`its thread ended with ${code}`))),
+        once(worker, 'message', { signal }),
+        once(worker, 'exit', { signal }).then(([code]) =>
+          Promise.reject(new Error(`its thread ended with ${code}`)),
+        ),
       ])) as [WriteAnswer];
       raise(answer);
     } catch (error) {
@@ -85,6 +89,7 @@ export class CheckpointWriter {
       const message = `${job.run}: checkpoint of step ${job.state.step}: not written: ${reason}`;
       throw new CheckpointError(message, { file: job.run, code: 'WRITE_FAILED', cause: error });
     } finally {
+      answered.abort();
       worker.unref();
     }
   }
