@@ -163,7 +163,11 @@ const linesOf = async (run: string) =>
       return JSON.stringify(rest);
     });
 const [a, b] = [await linesOf('whole'), await linesOf('killed')];
-if (a.join('\n') !== b.join('\n')) differing.push('metrics.jsonl');
+if (a.join('\n') !== b.join('\n')) {
+  differing.push('metrics.jsonl');
+  const at = a.findIndex((line, index) => line !== b[index]);
+  console.log(`line ${at + 1} of ${a.length} and ${b.length}:\n  ${a[at]}\n  ${b[at]}`);
+}
 lost.sort((x, y) => x - y);
 console.log(
   JSON.stringify({
